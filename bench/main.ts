@@ -1,0 +1,83 @@
+/**
+ * Compares the time from fork to reaped with that of other programs: `bun bench/main.ts [RUNS]`, as root. All cases
+ * run in turn, again and again, so that what else the machine does hits them alike.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { hasTool, isRoot } from '../test/support/needs.ts';
+import { temporaryDirectory } from '../test/support/temporary.ts';
+import { debianTree } from '../test/support/tree.ts';
+import { type Case, cases, writeBundle } from './cases.ts';
+import { spawner } from './spawner.ts';
+import { intoMarkers, type Samples, table } from './table.ts';
+
+/** Runs that don't count: caches fill, and just-in-time compilers wake up. */
+const WARM_UP = 5;
+
+/** Something that runs a case once and tells the nanoseconds it took. */
+type Runner = { run: () => number | Promise<number>; stop: () => void };
+
+const isThere = (entry: Case): boolean =>
+  'held' in entry || (entry.tool.includes('/') ? existsSync(entry.tool) : hasTool(entry.tool));
+
+function runnerOf(entry: Case, root: string, measure: (command: readonly string[]) => number): Runner {
+  if ('held' in entry) return inProcess(root, entry.held);
+  return { run: () => measure(entry.command), stop: () => {} };
+}
+
+/** in-process.ts, asked line by line. */
+function inProcess(root: string, held: number): Runner {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'in-process.ts'), root, String(held)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const run = async () => {
+    child.stdin.write('\n');
+    const { done, value } = await answers.next();
+    if (done) throw new Error('bench/in-process.ts ended early');
+    return Number(value);
+  };
+  return { run, stop: () => child.stdin.end() };
+}
+
+async function measureAll(entries: readonly Case[], root: string, runs: number): Promise<Samples> {
+  const measure = spawner();
+  const runners = new Map(entries.map(entry => [entry.name, runnerOf(entry, root, measure)]));
+  const samples: Samples = new Map(entries.map(({ name }) => [name, []]));
+  for (let run = -WARM_UP; run < runs; run++) {
+    for (const [name, runner] of runners) {
+      const time = await runner.run();
+      if (run >= 0) samples.get(name)?.push(time);
+    }
+  }
+  for (const runner of runners.values()) runner.stop();
+  return samples;
+}
+
+/** What the numbers were measured with, in one sentence. */
+function circumstances(runs: number, entries: readonly Case[]): string {
+  const versions = entries.flatMap(entry => {
+    if ('held' in entry || entry.tool.includes('/')) return [];
+    const [, version = '?'] = /(\d[\w.+-]*)/.exec(execFileSync(entry.tool, ['--version'], { encoding: 'utf8' })) ?? [];
+    return [`${entry.name} ${version}`];
+  });
+  const { length } = cpus();
+  return `Wall time from fork to reaped, ${runs} runs in turn; Linux ${release()}, ${length} CPUs, ${versions.join(', ')}.`;
+}
+
+if (!isRoot) throw new Error('The benchmark compares with programs that need root');
+process.chdir(dirname(import.meta.dirname));
+const runs = Number(process.argv[2] ?? 50);
+const root = debianTree();
+using scratch = temporaryDirectory();
+const all = cases(root, scratch.path);
+const entries = all.filter(isThere);
+for (const { name } of all.filter(entry => !isThere(entry))) console.log(`Not installed: ${name}`);
+if (hasTool('runc')) writeBundle(scratch.path, root);
+const text = `${table(await measureAll(entries, root, runs))}\n\n${circumstances(runs, entries)}`;
+console.log(text);
+intoMarkers('README.md', text);

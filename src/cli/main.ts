@@ -1,0 +1,64 @@
+#!/usr/bin/env bun
+/** The command nspawn. */
+import process from 'node:process';
+import { createLogger } from './logger.ts';
+import { refuseLostBytes } from './lost-bytes.ts';
+import { type ParsedCommandLine, parseCommandLine } from './parse.ts';
+
+/** Does what the command line says. Resolves to the exit status. */
+async function main(words: readonly string[]): Promise<number> {
+  refuseLostBytes(words);
+  const line = parseCommandLine(words, process.env);
+  switch (line.action) {
+    case 'help':
+      (await import('./help.ts')).printHelp();
+      return 0;
+    case 'version':
+      (await import('./help.ts')).printVersion();
+      return 0;
+    case 'dry-run':
+      (await import('./dry-run.ts')).printPlan(withTerm(line));
+      return 0;
+    case 'run':
+      return await runLogged(withTerm(line));
+  }
+}
+
+async function runLogged(line: ParsedCommandLine): Promise<number> {
+  const log = createLogger(line.logLevel, line.logFormat);
+  if (line.logLevel === 'trace') await traceCalls(log.trace);
+  try {
+    if (process.geteuid?.() !== 0) throw new Error('starting a container: you need to be root');
+    const { run } = await import('./run.ts');
+    return await run(line, log);
+  } catch (error) {
+    log.error(error instanceof Error ? error.message : String(error));
+    return 1;
+  } finally {
+    log.release();
+  }
+}
+
+async function traceCalls(show: (message: string) => void): Promise<void> {
+  const [{ trace }, { formatResult }] = await Promise.all([
+    import('../../syscalls/syscall.ts'),
+    import('../../syscalls/format.ts'),
+  ]);
+  trace.sink = (who, traced, result) => show(`${who}: ${formatResult(traced, result)}`);
+}
+
+/** The payload sees the caller's terminal type, unless it is told another. */
+function withTerm(line: ParsedCommandLine): ParsedCommandLine {
+  const { TERM } = process.env;
+  if (TERM === undefined) return line;
+  return { ...line, options: { ...line.options, environment: [`TERM=${TERM}`, ...(line.options.environment ?? [])] } };
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+// What the runtime has open shall not keep a container that has ended waiting.
+process.exit();

@@ -1,0 +1,415 @@
+import { parseCapabilities } from '../options/capabilities.ts';
+import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
+import { parseHostname, parsePersonality, parseUser, parseUuid } from '../options/identity.ts';
+import {
+  parseBoolean,
+  parseConsoleMode,
+  parseLinkJournal,
+  parseMode,
+  parseResolvConf,
+  parseTimezone,
+  parseVolatile,
+} from '../options/modes.ts';
+import { parseBind, parseOverlay, parseTmpfs } from '../options/mounts.ts';
+import { parseInterface, parseVethExtra, parseZone } from '../options/network.ts';
+import { parseContainerPath, parseHostPath } from '../options/paths.ts';
+import { parseCpuList, parseOomScoreAdjust } from '../options/resources.ts';
+import { parseRlimit, withRlimit } from '../options/rlimit.ts';
+import { parseSignal } from '../options/signals.ts';
+import { parseNonEmpty, parseProperty } from '../options/unit.ts';
+import type { ConsoleMode, ContainerOptions } from '../options.ts';
+import type { Syntax } from './getopt.ts';
+
+export type LogFormat = 'text' | 'json';
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** What the command line says beyond the container itself. */
+export interface Settings {
+  action: 'run' | 'help' | 'version' | 'dry-run';
+  /** Absent when it was not given: then it depends on the terminal. */
+  console?: ConsoleMode;
+  quiet: boolean;
+  logLevel: LogLevel;
+  logFormat: LogFormat;
+}
+
+/** What has been read so far. */
+export type Draft = Settings & ContainerOptions;
+
+/** New values for a draft; undefined takes back what was set. */
+export type Patch = { [Key in keyof Draft]?: Draft[Key] | undefined };
+
+/** One option of the command line. */
+export interface Row extends Syntax {
+  help: string;
+  /** What it changes, given its value (`yes` when it has none). Throws ValueError. */
+  set: (text: string, draft: Draft, environment: Environment) => Patch;
+}
+
+/** All options, in the sections of the help. The parser, the help and cac's declarations are made from this table. */
+export const sections: readonly { title: string; rows: readonly Row[] }[] = [
+  {
+    title: '',
+    rows: [
+      { letter: 'h', name: 'help', help: 'Show this help', set: () => ({ action: 'help' }) },
+      { name: 'version', help: 'Show the version', set: () => ({ action: 'version' }) },
+      { letter: 'q', name: 'quiet', help: 'Say nothing about the container itself', set: () => ({ quiet: true }) },
+      { name: 'dry-run', help: 'Show what would be done, and do nothing', set: () => ({ action: 'dry-run' }) },
+    ],
+  },
+  {
+    title: 'Image',
+    rows: [
+      {
+        letter: 'D',
+        name: 'directory',
+        value: 'PATH',
+        help: 'Root directory of the container',
+        set: text => ({ directory: parseHostPath(text) }),
+      },
+      {
+        name: 'template',
+        value: 'PATH',
+        help: 'Make the root directory from this one, if it is missing',
+        set: text => ({ template: parseHostPath(text) }),
+      },
+      {
+        letter: 'x',
+        name: 'ephemeral',
+        help: 'Run from a snapshot of the root directory, and remove it at the end',
+        set: () => ({ ephemeral: true }),
+      },
+      {
+        letter: 'i',
+        name: 'image',
+        value: 'PATH',
+        help: 'Disk image or block device with the root of the container',
+        set: text => ({ image: parseHostPath(text) }),
+      },
+      { name: 'read-only', help: 'Mount the root directory read-only', set: () => ({ readOnly: true }) },
+      {
+        name: 'volatile',
+        value: 'MODE',
+        valueOptional: true,
+        help: 'Forget changes to the root directory at the end: yes, no, state (only those to /var) or overlay',
+        set: text => ({ volatile: parseVolatile(text) }),
+      },
+    ],
+  },
+  {
+    title: 'Execution',
+    rows: [
+      {
+        letter: 'a',
+        name: 'as-pid2',
+        help: 'Run the command as PID 2, below a small init',
+        set: () => ({ asPid2: true }),
+      },
+      {
+        letter: 'b',
+        name: 'boot',
+        help: 'Boot the system: search for an init and run it',
+        set: () => ({ boot: true }),
+      },
+      {
+        name: 'chdir',
+        value: 'PATH',
+        help: 'Working directory in the container',
+        set: text => ({ chdir: parseContainerPath(text) }),
+      },
+      {
+        letter: 'E',
+        name: 'setenv',
+        value: 'NAME[=VALUE]',
+        help: 'Set an environment variable, without VALUE to what it is here',
+        set: (text, draft, environment) => ({
+          environment: withAssignment(draft.environment ?? [], parseAssignment(text, environment)),
+        }),
+      },
+      {
+        letter: 'u',
+        name: 'user',
+        value: 'USER',
+        help: 'Run the command as this user of the container',
+        set: text => ({ user: parseUser(text) }),
+      },
+      {
+        name: 'kill-signal',
+        value: 'SIGNAL',
+        help: 'Signal that asks the init to shut down',
+        set: text => ({ killSignal: parseSignal(text) }),
+      },
+      {
+        name: 'share-system',
+        help: 'Share the PID, UTS and IPC namespaces with the host',
+        set: () => ({ shareSystem: true }),
+      },
+    ],
+  },
+  {
+    title: 'System Identity',
+    rows: [
+      {
+        letter: 'M',
+        name: 'machine',
+        value: 'NAME',
+        help: 'Name of the container',
+        set: text => ({ machine: parseHostname(text) }),
+      },
+      {
+        name: 'hostname',
+        value: 'NAME',
+        help: 'Host name in the container, if not its name',
+        set: text => ({ hostname: parseHostname(text) }),
+      },
+      { name: 'uuid', value: 'UUID', help: 'Machine ID of the container', set: text => ({ uuid: parseUuid(text) }) },
+    ],
+  },
+  {
+    title: 'Properties',
+    rows: [
+      {
+        letter: 'S',
+        name: 'slice',
+        value: 'SLICE',
+        help: 'Slice to place the container in',
+        set: text => ({ slice: parseNonEmpty(text) }),
+      },
+      {
+        name: 'property',
+        value: 'NAME=VALUE',
+        help: "Set a property of the container's scope unit",
+        set: (text, draft) => ({ properties: [...(draft.properties ?? []), parseProperty(text)] }),
+      },
+      {
+        name: 'register',
+        value: 'BOOLEAN',
+        help: 'Register the container with systemd-machined',
+        set: text => ({ register: parseBoolean(text) }),
+      },
+      {
+        name: 'keep-unit',
+        help: 'Stay in the unit that nspawn runs in, instead of making a scope unit',
+        set: () => ({ keepUnit: true }),
+      },
+    ],
+  },
+  {
+    title: 'Networking',
+    rows: [
+      {
+        name: 'private-network',
+        help: 'Give the container a network of its own, with a loopback interface only',
+        set: () => ({ privateNetwork: true }),
+      },
+      {
+        name: 'network-interface',
+        value: 'INTERFACE',
+        help: 'Move this network interface into the container',
+        set: (text, draft) => ({ networkInterfaces: [...(draft.networkInterfaces ?? []), parseInterface(text)] }),
+      },
+      {
+        name: 'network-macvlan',
+        value: 'INTERFACE',
+        help: 'Make a macvlan interface on top of this one for the container',
+        set: (text, draft) => ({ networkMacvlans: [...(draft.networkMacvlans ?? []), parseInterface(text)] }),
+      },
+      {
+        name: 'network-ipvlan',
+        value: 'INTERFACE',
+        help: 'Make an ipvlan interface on top of this one for the container',
+        set: (text, draft) => ({ networkIpvlans: [...(draft.networkIpvlans ?? []), parseInterface(text)] }),
+      },
+      {
+        letter: 'n',
+        name: 'network-veth',
+        help: 'Make a virtual Ethernet link between host and container',
+        set: () => ({ networkVeth: true }),
+      },
+      {
+        name: 'network-veth-extra',
+        value: 'HOST[:CONTAINER]',
+        help: 'Make one more such link, with these interface names',
+        set: (text, draft) => ({ networkVethExtra: [...(draft.networkVethExtra ?? []), parseVethExtra(text)] }),
+      },
+      {
+        name: 'network-bridge',
+        value: 'INTERFACE',
+        help: 'As --network-veth, with the host side attached to this bridge',
+        set: text => ({ networkBridge: parseInterface(text) }),
+      },
+      {
+        name: 'network-zone',
+        value: 'NAME',
+        help: 'As --network-bridge, with a bridge that comes and goes with its containers',
+        set: text => ({ networkZone: parseZone(text) }),
+      },
+      {
+        name: 'network-namespace-path',
+        value: 'PATH',
+        help: 'Run in the network namespace that this file stands for',
+        set: text => ({ networkNamespacePath: parseHostPath(text) }),
+      },
+    ],
+  },
+  {
+    title: 'Security',
+    rows: [
+      {
+        name: 'capability',
+        value: 'CAP[,CAP...]',
+        help: 'Retain these capabilities beyond the default ones, or all',
+        set: (text, draft) => ({ capabilities: [...(draft.capabilities ?? []), ...parseCapabilities(text)] }),
+      },
+      {
+        name: 'drop-capability',
+        value: 'CAP[,CAP...]',
+        help: 'Drop these capabilities, or all',
+        set: (text, draft) => ({ dropCapabilities: [...(draft.dropCapabilities ?? []), ...parseCapabilities(text)] }),
+      },
+      {
+        name: 'no-new-privileges',
+        value: 'BOOLEAN',
+        help: 'Keep the payload from gaining privileges by setuid programs and file capabilities',
+        set: text => ({ noNewPrivileges: parseBoolean(text) }),
+      },
+      {
+        letter: 'Z',
+        name: 'selinux-context',
+        value: 'LABEL',
+        help: "SELinux context of the container's processes",
+        set: text => ({ selinuxContext: parseNonEmpty(text) }),
+      },
+      {
+        letter: 'L',
+        name: 'selinux-apifs-context',
+        value: 'LABEL',
+        help: "SELinux context of the container's API and tmpfs file systems",
+        set: text => ({ selinuxApifsContext: parseNonEmpty(text) }),
+      },
+    ],
+  },
+  {
+    title: 'Resources',
+    rows: [
+      {
+        name: 'rlimit',
+        value: 'LIMIT=SOFT[:HARD]',
+        help: 'Set a resource limit of the payload, such as NOFILE=1024',
+        set: (text, draft) => ({ rlimits: withRlimit(draft.rlimits ?? [], parseRlimit(text)) }),
+      },
+      {
+        name: 'oom-score-adjust',
+        value: 'VALUE',
+        help: 'How soon the payload is killed when memory is short, from -1000 (never) to 1000',
+        set: text => ({ oomScoreAdjust: parseOomScoreAdjust(text) }),
+      },
+      {
+        name: 'cpu-affinity',
+        value: 'CPUS',
+        help: 'CPUs that the payload may use, such as 0,2-4',
+        set: text => ({ cpuAffinity: parseCpuList(text) }),
+      },
+      {
+        name: 'personality',
+        value: 'ARCH',
+        help: 'Architecture that uname shows in the container',
+        set: text => ({ personality: parsePersonality(text) }),
+      },
+    ],
+  },
+  {
+    title: 'Integration',
+    rows: [
+      {
+        name: 'resolv-conf',
+        value: 'MODE',
+        help: 'How /etc/resolv.conf comes about: off, auto, delete, or one of copy, replace and bind with one of -host, -static, -uplink and -stub',
+        set: text => ({ resolvConf: parseResolvConf(text) }),
+      },
+      {
+        name: 'timezone',
+        value: 'MODE',
+        help: 'How /etc/localtime comes about: off, auto, copy, bind, symlink or delete',
+        set: text => ({ timezone: parseTimezone(text) }),
+      },
+      {
+        name: 'link-journal',
+        value: 'MODE',
+        help: "Link the container's journal with the host's: no, auto, guest, host, try-guest or try-host",
+        set: text => ({ linkJournal: parseLinkJournal(text) }),
+      },
+      { letter: 'j', help: 'Same as --link-journal=try-guest', set: () => ({ linkJournal: 'try-guest' }) },
+    ],
+  },
+  {
+    title: 'Mounts',
+    rows: [
+      {
+        name: 'bind',
+        value: 'PATH[:PATH[:OPTIONS]]',
+        help: 'Bind mount a file or directory of the host into the container',
+        set: (text, draft) => ({ binds: [...(draft.binds ?? []), parseBind(text, false)] }),
+      },
+      {
+        name: 'bind-ro',
+        value: 'PATH[:PATH[:OPTIONS]]',
+        help: 'The same, read-only',
+        set: (text, draft) => ({ binds: [...(draft.binds ?? []), parseBind(text, true)] }),
+      },
+      {
+        name: 'inaccessible',
+        value: 'PATH',
+        help: 'Hide a file or directory of the container',
+        set: (text, draft) => ({ inaccessible: [...(draft.inaccessible ?? []), parseContainerPath(text)] }),
+      },
+      {
+        name: 'tmpfs',
+        value: 'PATH[:OPTIONS]',
+        help: 'Mount an empty tmpfs in the container',
+        set: (text, draft) => ({ tmpfs: [...(draft.tmpfs ?? []), parseTmpfs(text)] }),
+      },
+      {
+        name: 'overlay',
+        value: 'PATH[:PATH...]:PATH',
+        help: 'Mount an overlay of directories of the host in the container',
+        set: (text, draft) => ({ overlays: [...(draft.overlays ?? []), parseOverlay(text, false)] }),
+      },
+      {
+        name: 'overlay-ro',
+        value: 'PATH[:PATH...]:PATH',
+        help: 'The same, read-only',
+        set: (text, draft) => ({ overlays: [...(draft.overlays ?? []), parseOverlay(text, true)] }),
+      },
+    ],
+  },
+  {
+    title: 'Input/Output',
+    rows: [
+      {
+        name: 'console',
+        value: 'MODE',
+        help: 'What standard input and output and /dev/console are: interactive (the default on a terminal), read-only (the default elsewhere), passive or pipe',
+        set: text => ({ console: parseConsoleMode(text) }),
+      },
+      { letter: 'P', name: 'pipe', help: 'Same as --console=pipe', set: () => ({ console: 'pipe' }) },
+    ],
+  },
+  {
+    title: 'Logging',
+    rows: [
+      {
+        name: 'log-format',
+        value: 'FORMAT',
+        help: 'text (the default) or json',
+        set: text => ({ logFormat: parseMode<LogFormat>(text, ['text', 'json']) }),
+      },
+      {
+        name: 'log-level',
+        value: 'LEVEL',
+        help: 'The least that is logged: trace, debug, info (the default), warn or error',
+        set: text => ({ logLevel: parseMode<LogLevel>(text, ['trace', 'debug', 'info', 'warn', 'error']) }),
+      },
+    ],
+  },
+];

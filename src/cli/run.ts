@@ -1,0 +1,113 @@
+/** Runs containers for the command line: console, signals, status lines, reboots. */
+import process from 'node:process';
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { call } from '../../syscalls/call.ts';
+import { TC } from '../../syscalls/constants.ts';
+import { isTerminal, openPty } from '../../syscalls/tty.ts';
+import { type Forwarder, forwardConsole } from '../console/forward.ts';
+import { signalName } from '../options/signals.ts';
+import type { ConsoleMode, ContainerOptions } from '../options.ts';
+import { type Container, type Ended, type Stdio, spawn } from '../spawn.ts';
+import type { CommandLineLogger } from './logger.ts';
+import type { ParsedCommandLine } from './parse.ts';
+
+const EXIT_FAILURE = 1;
+
+/** Runs a container, again after each restart that its payload asks for. Resolves to nspawn's exit status. */
+export async function run(line: ParsedCommandLine, log: CommandLineLogger): Promise<number> {
+  const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
+  const status = line.quiet ? log.debug : log.info;
+  for (;;) {
+    const ended = await runOnce(line.options, mode, status, log);
+    const { exitStatus } = describe(ended, status, log);
+    if (ended.reboot !== 'restart') return exitStatus;
+  }
+}
+
+async function runOnce(
+  options: ContainerOptions,
+  mode: ConsoleMode,
+  status: (message: string) => void,
+  log: CommandLineLogger,
+): Promise<Named> {
+  using opened = new DisposableStack();
+  const pty = mode === 'pipe' ? undefined : openPty();
+  if (pty) {
+    opened.use(pty.slave);
+    opened.use(pty.master);
+  }
+  const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
+  const container = await spawn({ ...options, stdio, logger: log });
+  const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
+  status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
+  log.release();
+
+  using _signals = passSignals(container, log);
+  const forwarder =
+    pty && (mode === 'interactive' || mode === 'read-only') ? forward(pty.master.fd, mode, container) : undefined;
+  using _terminal = forwarder && watchOver(forwarder);
+  log.rawTerminal = (forwarder?.savedTerminals().length ?? 0) > 0;
+  const ended = await container.exited;
+  await forwarder?.finish();
+  log.rawTerminal = false;
+  return { ...ended, machine: container.machine };
+}
+
+type Named = Ended & { machine: string };
+
+function forward(master: number, mode: 'interactive' | 'read-only', container: Container): Forwarder {
+  return forwardConsole({ master, mode, onKillRequest: () => container.kill() });
+}
+
+/** If we are killed, the terminal is put back by the janitor. */
+function watchOver(forwarder: Forwarder): Disposable {
+  const terminals = forwarder.savedTerminals();
+  if (terminals.length === 0) return new DisposableStack();
+  return entrust(
+    terminals.map(({ fd }) => fd),
+    fds => fds.map((fd, i) => call('ioctl', fd, TC.SETS, terminals[i]!.termios)),
+  );
+}
+
+/** SIGTERM and SIGINT ask the payload to end, the second one kills it. */
+function passSignals(container: Container, log: CommandLineLogger): Disposable {
+  let asked = false;
+  const end = () => {
+    if (asked || !container.canTerminate) {
+      container.kill();
+      return;
+    }
+    asked = true;
+    log.info('Trying to halt container. Send SIGTERM again to trigger immediate termination.');
+    void container.terminate();
+  };
+  const signals = ['SIGTERM', 'SIGINT'] as const;
+  for (const signal of signals) process.on(signal, end);
+  return {
+    [Symbol.dispose]() {
+      for (const signal of signals) process.off(signal, end);
+    },
+  };
+}
+
+/** Says how the container ended, and what nspawn's exit status is then. */
+function describe(
+  { machine, exitStatus, signal, reboot }: Named,
+  status: (message: string) => void,
+  log: CommandLineLogger,
+): { exitStatus: number } {
+  if (exitStatus !== undefined) {
+    status(
+      exitStatus === 0
+        ? `Container ${machine} exited successfully.`
+        : `Container ${machine} failed with error code ${exitStatus}.`,
+    );
+    return { exitStatus };
+  }
+  if (reboot) {
+    status(`Container ${machine} ${reboot === 'restart' ? 'is being rebooted' : 'has been shut down'}.`);
+    return { exitStatus: 0 };
+  }
+  log.error(`Container ${machine} terminated by signal ${signalName(signal!)}.`);
+  return { exitStatus: EXIT_FAILURE };
+}

@@ -1,0 +1,18 @@
+/** One tree, one writer: a lock on the root directory itself, which the kernel takes back however its holder ends. */
+import { call } from '../../syscalls/call.ts';
+import { AT, LOCK, O } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
+
+/** Locks a directory tree, as flock(2) does. Throws an Error when someone else has it. */
+export function lockTree(directory: string, kind: 'shared' | 'exclusive'): OwnedFd {
+  const opened = owned(syscall('openat', AT.FDCWD, directory, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
+  try {
+    perform(call('flock', opened.fd, (kind === 'shared' ? LOCK.SH : LOCK.EX) | LOCK.NB));
+    return opened;
+  } catch (error) {
+    opened[Symbol.dispose]();
+    if (!(error instanceof SyscallError) || error.code !== 'EAGAIN') throw error;
+    throw new Error(`starting a container on ${directory}: another container is running on this tree`);
+  }
+}

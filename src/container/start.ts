@@ -1,0 +1,106 @@
+/** From a plan to a running payload. */
+import { startAgent } from '../../syscalls/agent/agent.ts';
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { call } from '../../syscalls/call.ts';
+import { AT, CLONE, O, SIG } from '../../syscalls/constants.ts';
+import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import { makeHome } from '../execute/home.ts';
+import { openHostObject } from '../execute/host-objects.ts';
+import { runPayload, type Streams } from '../execute/payload.ts';
+import { carryOut } from '../execute/setup.ts';
+import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import type { Logger } from '../log.ts';
+import type { Payload, Plan } from '../plan/steps.ts';
+import { containerView, type RootView, viewRoot } from '../root-view.ts';
+import { lockTree } from './lock.ts';
+
+/** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
+export interface Started {
+  pid: number;
+  pidfd: number;
+  resources: DisposableStack;
+}
+
+/** The slave of a pseudo terminal, or descriptors for standard input, output and error. */
+export type PayloadStreams = { console: OwnedFd } | { fds: readonly [number, number, number] };
+
+export interface StartOptions {
+  log: Logger;
+  streams: PayloadStreams;
+  /** Runs a program in a container of its own on the same tree. */
+  runInTree: RunInTree;
+}
+
+/** Starts a container. Throws an Error that says what failed; nothing is left then. */
+export async function startContainer(plan: Plan, { log, streams, runInTree }: StartOptions): Promise<Started> {
+  using resources = new DisposableStack();
+  using root = viewRoot(plan.directory);
+  checkTree(plan, root);
+  if (plan.lock !== 'none') resources.use(lockTree(plan.directory, plan.lock));
+
+  const console = 'console' in streams ? streams.console : undefined;
+  const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
+  // The host's side of the agent's descriptors, which it has copies of once it lives.
+  using objects = new DisposableStack();
+  const fds = new Map<string, number>();
+  for (const [key, object] of Object.entries(plan.hostObjects)) {
+    fds.set(key, objects.use(openHostObject(object, root, console)).fd);
+  }
+
+  using agent = startAgent({
+    namespaces: namespaces(plan),
+    fds: [...fds.values(), ...(agentStreams === 'console' ? [] : agentStreams)],
+    dieWithParent: true,
+  });
+  objects.dispose();
+  agent.run([call('umask', 0), call('chdir', '/')]);
+  carryOut(plan.steps, { plan, agent, fds, keep: resources, log });
+
+  const user = await resolveUser(plan.payload, agent.pid, runInTree);
+  if (user !== ROOT_USER) makeHome(agent, user);
+  if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
+  if (plan.payload.oomScoreAdjust !== undefined) setOomScore(agent.pid, plan.payload.oomScoreAdjust);
+  resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
+
+  runPayload(agent, plan.payload, user, agentStreams);
+  agent.detach();
+  resources.use(owned(agent.pidfd));
+  return { pid: agent.pid, pidfd: agent.pidfd, resources: resources.move() };
+}
+
+function namespaces({ shareSystem, privateNetwork }: Plan): bigint {
+  const own = shareSystem ? 0n : CLONE.NEWIPC | CLONE.NEWPID | CLONE.NEWUTS;
+  return CLONE.NEWNS | own | (privateNetwork ? CLONE.NEWNET : 0n);
+}
+
+/** os-release(5) */
+const OS_RELEASE = ['/etc/os-release', '/usr/lib/os-release'];
+
+/** Refuses a tree that can't be what was asked for. Throws an Error that says what it lacks. */
+function checkTree({ directory, payload }: Plan, root: RootView): void {
+  if (payload.boot) {
+    if (OS_RELEASE.some(path => root.status(path))) return;
+    throw new Error(`booting ${directory}: it is no OS tree, as it has neither ${OS_RELEASE.join(' nor ')}`);
+  }
+  const program = payload.command[0]?.startsWith('/') ? payload.command[0] : '/usr/bin';
+  if (root.status(program)) return;
+  throw new Error(`starting a container on ${directory}: it has no ${program}`);
+}
+
+async function resolveUser({ user }: Payload, pid: number, runInTree: RunInTree): Promise<User> {
+  if (isRoot(user)) return user === 'root' ? ROOT_USER : { ...ROOT_USER, name: user };
+  using container = containerView(pid);
+  return lookUpUser(user, container) ?? (await askGetent(user, runInTree));
+}
+
+/** proc_pid_oom_score_adj(5). Throws SyscallError. */
+function setOomScore(pid: number, score: number): void {
+  const fd = syscall('openat', AT.FDCWD, `/proc/${pid}/oom_score_adj`, O.WRONLY | O.CLOEXEC, 0);
+  try {
+    const text = Buffer.from(String(score));
+    syscall('write', fd, text, text.length);
+  } finally {
+    closeFd(fd);
+  }
+}

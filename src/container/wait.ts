@@ -1,0 +1,44 @@
+/** Waits for the ends of child processes without holding up the event loop. */
+import process from 'node:process';
+import { type Ending, reapIfEnded } from '../../syscalls/process.ts';
+
+interface Waiting {
+  pidfd: number;
+  ended: (ending: Ending) => void;
+  failed: (error: unknown) => void;
+}
+
+const waiting = new Set<Waiting>();
+/** Keeps the event loop going, and looks again in case a signal was lost. */
+let timer: NodeJS.Timeout | undefined;
+const LOOK_AGAIN_MS = 500;
+
+/** Resolves to a child's ending once it has ended, and reaps it. */
+export function ended(pidfd: number): Promise<Ending> {
+  return new Promise((resolve, reject) => {
+    if (waiting.size === 0) {
+      process.on('SIGCHLD', look);
+      timer = setInterval(look, LOOK_AGAIN_MS);
+    }
+    waiting.add({ pidfd, ended: resolve, failed: reject });
+    // It may have ended before anyone listened.
+    look();
+  });
+}
+
+function look(): void {
+  for (const waiter of waiting) {
+    try {
+      const ending = reapIfEnded(waiter.pidfd);
+      if (!ending) continue;
+      waiting.delete(waiter);
+      waiter.ended(ending);
+    } catch (error) {
+      waiting.delete(waiter);
+      waiter.failed(error);
+    }
+  }
+  if (waiting.size > 0) return;
+  process.off('SIGCHLD', look);
+  clearInterval(timer);
+}

@@ -1,0 +1,259 @@
+/** Steps that look at what they find before they know what to do. They read through the agent or from outside. */
+import { encodeRequest, setLinkUp, verifyAcknowledged } from '../../netlink/index.ts';
+import { type Argument, allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AF, AT, MOUNT_ATTR, NETLINK_ROUTE, O, S, SOCK } from '../../syscalls/constants.ts';
+import { owned } from '../../syscalls/fd.ts';
+import {
+  deviceNumber,
+  fileType,
+  makeDirectories,
+  makeInDirectory,
+  openInRoot,
+  splitPath,
+  statusOf,
+  typeName,
+} from '../../syscalls/file.ts';
+import { attachMount, cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { perform, syscall } from '../../syscalls/syscall.ts';
+import { hostHas, readHostFile } from '../host.ts';
+import type { StepAction } from '../plan/steps.ts';
+import { containerView } from '../root-view.ts';
+import type { Setup } from './setup.ts';
+import type { StaticAction } from './step-calls.ts';
+
+const HERE = AT.FDCWD;
+export type DynamicAction = Exclude<StepAction, StaticAction>;
+
+export const DYNAMIC_STEPS: {
+  [K in DynamicAction['do']]: (action: Extract<DynamicAction, { do: K }>, setup: Setup) => void;
+} = {
+  'reset loginuid': (_, { agent }) => {
+    // Inherited by the agent; -1 is what a process has before anyone logged in. No audit, no file.
+    if (!hostHas('/proc/self/loginuid') || readHostFile('/proc/self/loginuid').toString() === UNSET_LOGINUID) return;
+    const open = call('openat', AT.FDCWD, '/proc/self/loginuid', O.WRONLY | O.CLOEXEC, 0);
+    agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
+  },
+
+  'make overlay'({ overlay, lower, upper }, { agent, fds }) {
+    const objects = [...new Set([...lower, ...(upper ? [upper.object] : [])])].map(key => fds.get(key)!);
+    // Layers have to be attached somewhere in the caller's mount namespace. /proc surely exists, and goes with the old
+    // root; it is still needed, and reached through the working directory.
+    const proc = call('openat', AT.FDCWD, '/proc', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
+    const attach = objects.map(fd => attachMount(fd, proc));
+    const directories = upper
+      ? [upper.directory, upper.work].map(name =>
+          allowing(call('mkdirat', fds.get(upper.object)!, name, 0o755), 'EEXIST'),
+        )
+      : [];
+    // Layers are named by descriptors: a path could have the characters that separate layers, and would be too long.
+    const above = upper ? fds.get(upper.object)! : 0;
+    const mount = newMount(
+      'overlay',
+      [
+        {
+          key: 'lowerdir',
+          value: lower
+            .map(key => fds.get(key)!)
+            .reverse()
+            .join(':'),
+        },
+        ...(upper
+          ? [
+              { key: 'upperdir', value: `${above}/${upper.directory}` },
+              { key: 'workdir', value: `${above}/${upper.work}` },
+            ]
+          : []),
+      ],
+      upper ? 0 : MOUNT_ATTR.RDONLY,
+    );
+    const calls = [
+      call('chdir', '/proc/self/fd'),
+      proc,
+      ...attach,
+      ...directories,
+      ...mount,
+      call('chdir', '/'),
+      ...objects.map(fd => call('close', fd)),
+      call('close', resultOf(proc)),
+      call('close', resultOf(mount[0])),
+    ];
+    fds.set(overlay, agent.run(calls)[calls.indexOf(mount.at(-1)!)]!);
+  },
+
+  bind({ object, path }, { agent, fds }) {
+    const source = fds.get(object)!;
+    const wanted = statusOf(source);
+    agent.run([wanted.call]);
+    const { mode } = wanted.status();
+    const found = statusInContainer(path, agent);
+    if (found === undefined) agent.run(makeMountPoint(path, mode));
+    else if (fileType(found) !== fileType(mode)) {
+      throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found)}`);
+    }
+    const target = openInRoot(HERE, path, O.PATH);
+    agent.run([target, attachMount(source, target), call('close', resultOf(target)), call('close', source)]);
+  },
+
+  hide({ path }, { agent }) {
+    const mode = statusInContainer(path, agent);
+    if (mode === undefined) throw new Error('there is no such file or directory in the container');
+    agent.run(mountNothing(path, fileType(mode)));
+  },
+
+  'set up kernel log'(_, { agent, keep }) {
+    const fifo = openInRoot(HERE, '/dev/kmsg', O.PATH);
+    const copy = cloneTree(fifo, '', { recursive: false });
+    const target = openInRoot(HERE, '/proc/kmsg', O.PATH);
+    agent.run([
+      ...makeInDirectory(HERE, '/dev', at => [call('mknodat', at, 'kmsg', S.IFIFO | 0o600, 0)]),
+      fifo,
+      copy,
+      target,
+      attachMount(copy, target),
+      ...[fifo, copy, target].map(open => call('close', resultOf(open))),
+    ]);
+    // A reader of /proc/kmsg shall wait, as on a host: so the fifo always has a writer, which is us.
+    using container = containerView(agent.pid);
+    using found = container.open('/dev/kmsg')!;
+    const writer = keep.use(
+      owned(syscall('openat', AT.FDCWD, `/proc/self/fd/${found.fd}`, O.RDWR | O.NONBLOCK | O.CLOEXEC, 0)),
+    );
+    assertFifo(writer.fd);
+    // Under its own name it would block writers once it is full; a container has no /dev/kmsg.
+    agent.run(makeInDirectory(HERE, '/dev', at => [call('unlinkat', at, 'kmsg', 0)]));
+  },
+
+  'set boot id'(_, { agent }) {
+    const name = '.nspawn-boot-id';
+    const target = openInRoot(HERE, '/proc/sys/kernel/random/boot_id', O.PATH);
+    agent.run([
+      ...makeInDirectory(HERE, '/dev', at => {
+        const copy: Call = call('open_tree', at, name, OPEN_TREE_CLONE);
+        return [
+          ...writeNewFile(at, name, Buffer.from(`${crypto.randomUUID()}\n`), 0o444),
+          copy,
+          setMountAttributes(copy, {
+            set: MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC,
+          }),
+          target,
+          attachMount(copy, target),
+          call('unlinkat', at, name, 0),
+          ...[copy, target].map(open => call('close', resultOf(open))),
+        ];
+      }),
+    ]);
+  },
+
+  'copy file'({ from, path, replace }, { agent, log }) {
+    const content = readHostFile(from);
+    using container = containerView(agent.pid);
+    const { parent, name } = splitPath(path);
+    if (!replace && container.readLink(path) !== undefined) {
+      log.debug(`leaving ${path} as it is: it is a symlink`);
+      return;
+    }
+    agent.run([
+      ...makeDirectories(HERE, parent, 0o755),
+      ...makeInDirectory(HERE, parent, at => [
+        allowing(call('unlinkat', at, name, 0), 'ENOENT'),
+        ...writeNewFile(at, name, content, 0o644),
+      ]),
+    ]);
+  },
+
+  'link time zone'({ zone }, { agent }) {
+    using container = containerView(agent.pid);
+    const path = '/etc/localtime';
+    const current = container.readLink(path);
+    if (current === `../usr/share/zoneinfo/${zone}` || current === `/usr/share/zoneinfo/${zone}`) return;
+    if (!container.status(`/usr/share/zoneinfo/${zone}`))
+      throw new Error(`the container does not know the time zone ${zone}`);
+    agent.run([
+      ...makeDirectories(HERE, '/etc', 0o755),
+      ...makeInDirectory(HERE, '/etc', at => [
+        allowing(call('unlinkat', at, 'localtime', 0), 'ENOENT'),
+        call('symlinkat', `../usr/share/zoneinfo/${zone}`, at, 'localtime'),
+      ]),
+    ]);
+  },
+
+  'bring loopback up'(_, { agent }) {
+    const request = setLinkUp(LOOPBACK_INDEX);
+    const message = encodeRequest(request, 1);
+    const answer = new Uint8Array(4096);
+    const socket = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
+    const receive = call('recvfrom', resultOf(socket), { out: answer }, answer.length, 0, null, null);
+    const results = agent.run([
+      socket,
+      call('sendto', resultOf(socket), message, message.length, 0, null, 0),
+      receive,
+      call('close', resultOf(socket)),
+    ]);
+    verifyAcknowledged(request, 1, answer.subarray(0, results[2]));
+  },
+};
+
+const UNSET_LOGINUID = '4294967295';
+/** In a fresh network namespace lo is the first link. */
+const LOOPBACK_INDEX = 1;
+const OPEN_TREE_CLONE = 1 | O.CLOEXEC;
+
+const writeText = (open: Call, text: string): Call =>
+  call('write', resultOf(open), Buffer.from(text), Buffer.byteLength(text));
+
+/** Makes a file that must not be there yet; so it is a regular one, and nobody else's. */
+function writeNewFile(at: Argument, name: string, content: Uint8Array, mode: number): Call[] {
+  const flags = O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC;
+  const open = call('openat', at, name, flags, mode);
+  return [open, call('write', resultOf(open), content, content.length), call('close', resultOf(open))];
+}
+
+/** Type and permissions of what a path of the container leads to; undefined when there is nothing. */
+function statusInContainer(path: string, agent: Setup['agent']): number | undefined {
+  const open = allowing(openInRoot(HERE, path, O.PATH), 'ENOENT');
+  const { call: look, status } = statusOf(open);
+  const [opened] = agent.run([open]);
+  if (opened! < 0) return undefined;
+  agent.run([{ ...look, args: [opened!, ...look.args.slice(1)] }, call('close', opened!)]);
+  return status().mode;
+}
+
+/** Makes what a bind of this type can be mounted on. Devices are refused. */
+function makeMountPoint(path: string, mode: number): Call[] {
+  const { parent, name } = splitPath(path);
+  const type = fileType(mode);
+  if (type === S.IFDIR) return makeDirectories(HERE, path, 0o755);
+  if (type !== S.IFREG && type !== S.IFIFO && type !== S.IFSOCK) {
+    throw new Error(`the container has no ${path}, and no mount point is made for ${typeName(mode)}`);
+  }
+  return [
+    ...makeDirectories(HERE, parent, 0o755),
+    ...makeInDirectory(HERE, parent, at => [allowing(call('mknodat', at, name, type | 0o644, 0), 'EEXIST')]),
+  ];
+}
+
+/** Mounts an empty thing of the same type, without any permission, over a path. */
+function mountNothing(path: string, type: number): Call[] {
+  const attributes = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
+  const mount = newMount('tmpfs', [{ key: 'mode', value: '0' }], attributes);
+  const made = mount.at(-1)!;
+  const target = openInRoot(HERE, path, O.PATH);
+  const isDirectory = type === S.IFDIR;
+  const copy = call('open_tree', resultOf(made), 'nothing', OPEN_TREE_CLONE);
+  const covering = isDirectory ? made : copy;
+  return [
+    ...mount,
+    ...(isDirectory ? [] : [call('mknodat', resultOf(made), 'nothing', type, deviceNumber(0, 0)), copy]),
+    setMountAttributes(covering, { set: MOUNT_ATTR.RDONLY }),
+    target,
+    attachMount(covering, target),
+    ...[mount[0], made, target, ...(isDirectory ? [] : [copy])].map(open => call('close', resultOf(open))),
+  ];
+}
+
+function assertFifo(fd: number): void {
+  const { call: look, status } = statusOf(fd);
+  perform(look);
+  if (fileType(status().mode) !== S.IFIFO)
+    throw new Error(`/dev/kmsg is ${typeName(status().mode)}, not the fifo that was made`);
+}

@@ -1,0 +1,46 @@
+/** Resource limits of the payload: the kernel's own defaults, so that they don't depend on who starts nspawn. */
+import type { Call } from '../../syscalls/call.ts';
+import { getRlimit, type LimitValue, setRlimit } from '../../syscalls/process.ts';
+import type { Rlimit } from '../options.ts';
+
+/** Numbers of the limits, asm-generic/resource.h, with what the kernel gives its first process (INIT_RLIMITS). */
+const LIMITS: Readonly<
+  Record<string, { number: number; soft: LimitValue; hard: LimitValue } | { number: number; ofInit: true }>
+> = {
+  CPU: { number: 0, soft: 'infinity', hard: 'infinity' },
+  FSIZE: { number: 1, soft: 'infinity', hard: 'infinity' },
+  DATA: { number: 2, soft: 'infinity', hard: 'infinity' },
+  STACK: { number: 3, soft: 8n << 20n, hard: 'infinity' },
+  CORE: { number: 4, soft: 0n, hard: 'infinity' },
+  RSS: { number: 5, soft: 'infinity', hard: 'infinity' },
+  // By the size of memory, at boot: the first process still has it.
+  NPROC: { number: 6, ofInit: true },
+  NOFILE: { number: 7, soft: 1024n, hard: 4096n },
+  MEMLOCK: { number: 8, soft: 8n << 20n, hard: 8n << 20n },
+  AS: { number: 9, soft: 'infinity', hard: 'infinity' },
+  LOCKS: { number: 10, soft: 'infinity', hard: 'infinity' },
+  SIGPENDING: { number: 11, ofInit: true },
+  MSGQUEUE: { number: 12, soft: 819200n, hard: 819200n },
+  NICE: { number: 13, soft: 0n, hard: 0n },
+  RTPRIO: { number: 14, soft: 0n, hard: 0n },
+  RTTIME: { number: 15, soft: 'infinity', hard: 'infinity' },
+};
+
+const lower = (a: LimitValue, b: LimitValue): LimitValue => (a === 'infinity' ? b : b === 'infinity' || a < b ? a : b);
+
+/** The calls that set all limits: those asked for must succeed; a default is only raised as far as we may. */
+export function limitCalls(asked: readonly Rlimit[]): Call[] {
+  return Object.entries(LIMITS).flatMap(([name, limit]) => {
+    const wanted = asked.find(rlimit => rlimit.name === name);
+    if (wanted) return [setRlimit(limit.number, wanted.soft, wanted.hard)];
+    const current = getRlimit(0, limit.number);
+    const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
+    if (current.soft === soft && current.hard === hard) return [];
+    // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.
+    const possible = lower(hard, current.hard);
+    const lowered = setRlimit(limit.number, lower(soft, possible), possible);
+    return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard), allow: ['EPERM'] }];
+  });
+}
+
+const INIT = 1;

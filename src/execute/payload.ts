@@ -1,0 +1,196 @@
+/** The last steps: the agent gives up what the payload must not have, and becomes the payload. */
+import type { Agent } from '../../syscalls/agent/agent.ts';
+import { BECOME_INIT_CALL } from '../../syscalls/agent/arena.ts';
+import { type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AT, LAST_FD, O, PER, SECCOMP_SET_MODE_FILTER, TIOC } from '../../syscalls/constants.ts';
+import { errnoByNumber, errnoNumber } from '../../syscalls/errno.ts';
+import { hostArchitecture } from '../../syscalls/machine.ts';
+import {
+  ALL_SIGNALS,
+  clearAmbient,
+  clearInheritable,
+  defaultSignalAction,
+  dieWithParent,
+  dropBounding,
+  NO_SIGNALS,
+  noNewPrivileges,
+  setAffinity,
+  setGid,
+  setGroups,
+  setPersonality,
+  setSignalMask,
+  setUid,
+  setUmask,
+} from '../../syscalls/process.ts';
+import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
+import { readHostFile } from '../host.ts';
+import { capabilityNames } from '../options/capabilities.ts';
+import type { Payload } from '../plan/steps.ts';
+import { payloadEnvironment, variable } from './environment.ts';
+import { limitCalls } from './limits.ts';
+import type { User } from './user.ts';
+
+/** The agent's control socket, which closes itself when the payload takes over. */
+const FIRST_FREE_FD = 4;
+
+/** Where a booting payload's init is looked for, in this order. */
+const INITS = ['/usr/lib/systemd/systemd', '/lib/systemd/systemd', '/sbin/init'] as const;
+/** Login shells, in the order of preference, with the names they are started under. */
+const SHELLS = [
+  ['/bin/bash', '-bash'],
+  ['/bin/sh', '-sh'],
+] as const;
+
+/** Standard input, output and error, as the agent has them; 'console' is /dev/console as controlling terminal. */
+export type Streams = readonly [number, number, number] | 'console';
+
+/** Turns the agent into the payload. Throws an Error when no program could be run. */
+export function runPayload(agent: Agent, payload: Payload, user: User, streams: Streams): void {
+  agent.run([
+    ...streamCalls(streams),
+    ...limitCalls(payload.rlimits),
+    ...confinement(payload),
+    ...(payload.asPid2 ? [setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] : []),
+    ...session(streams),
+    ...identity(payload, user),
+    ...signals(),
+  ]);
+  const environment = payloadEnvironment(payload, user);
+  if (payload.boot) {
+    const inits = INITS.map(init => ({ program: init, argv: [init, ...payload.command] }));
+    execFirst(agent, inits, environment, 'an init');
+  } else if (payload.command.length) {
+    execCommand(agent, payload.command, environment);
+  } else {
+    if (!payload.chdir) agent.run([{ ...call('chdir', user.home), allow: 'any' }]);
+    const shells = SHELLS.map(([program, name]) => ({ program, argv: [name] }));
+    execFirst(agent, shells, environment, 'a shell');
+  }
+}
+
+/** Puts the streams on 0 to 2, and closes everything else of the host's. */
+function streamCalls(streams: Streams): Call[] {
+  if (streams === 'console') {
+    const open = call('openat', AT.FDCWD, '/dev/console', O.RDWR | O.NOCTTY | O.CLOEXEC, 0);
+    return [
+      call('close_range', FIRST_FREE_FD, LAST_FD, 0),
+      open,
+      ...[0, 1, 2].map(fd => call('dup3', resultOf(open), fd, 0)),
+      call('close', resultOf(open)),
+    ];
+  }
+  return [
+    ...streams.flatMap((stream, fd) => (stream === fd ? [] : [call('dup3', stream, fd, 0)])),
+    call('close_range', FIRST_FREE_FD, LAST_FD, 0),
+  ];
+}
+
+const session = (streams: Streams): Call[] => [
+  call('setsid'),
+  ...(streams === 'console' ? [call('ioctl', 0, TIOC.SCTTY, 0)] : []),
+];
+
+/** What holds for whatever the payload becomes: system call filter, bounding set, personality. */
+function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Call[] {
+  const dropped = capabilityNames.map((_, number) => number).filter(number => !((capabilities >> BigInt(number)) & 1n));
+  return [
+    ...(cpuAffinity?.length ? [setAffinity(cpuAffinity)] : []),
+    ...(personality ? [setPersonality(PERSONALITIES[personality]!)] : []),
+    // Loading a filter takes CAP_SYS_ADMIN: before the credentials change.
+    loadFilter(),
+    ...(never ? [noNewPrivileges] : []),
+    // EINVAL: a capability that this kernel does not know.
+    ...dropped.map(number => ({ ...dropBounding(number), allow: ['EINVAL'] })),
+    clearAmbient,
+    clearInheritable(),
+  ];
+}
+
+/** linux/personality.h */
+const PERSONALITIES: Readonly<Record<string, number>> = {
+  'x86-64': PER.LINUX,
+  x86: PER.LINUX32,
+  arm64: PER.LINUX,
+  arm: PER.LINUX32,
+};
+
+/** seccomp(2) with struct sock_fprog: the number of instructions of 8 bytes, and their address. */
+function loadFilter(): Call {
+  const program = nspawnProgram(hostArchitecture());
+  const header = new Uint8Array(16);
+  new DataView(header.buffer).setUint16(0, program.length / 8, true);
+  return call('seccomp', SECCOMP_SET_MODE_FILTER, 0, { bytes: header, pointers: [[8, program]] });
+}
+
+function identity(payload: Payload, user: User): Call[] {
+  return [
+    setUmask(0o022),
+    setGroups(user.groups),
+    setGid(user.gid),
+    setUid(user.uid),
+    // A change of credentials has cleared it.
+    dieWithParent,
+    ...(payload.chdir ? [call('chdir', payload.chdir)] : []),
+  ];
+}
+
+/** A Bun process ignores some signals, and what is ignored stays so over exec. */
+const signals = (): Call[] => [...ignoredSignals().map(defaultSignalAction), setSignalMask(NO_SIGNALS)];
+
+/** Numbers of the signals that this process ignores, from proc_pid_status(5). */
+function ignoredSignals(): number[] {
+  const mask = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)/m.exec(readHostFile('/proc/self/status').toString())?.[1] ?? '0'}`);
+  return Array.from({ length: 64 }, (_, i) => i + 1).filter(signal => (mask >> BigInt(signal - 1)) & 1n);
+}
+
+interface Candidate {
+  program: string;
+  argv: string[];
+}
+
+/** execvp(3): a name without a slash is searched in the payload's PATH, a file without a format goes to a shell. */
+function execCommand(agent: Agent, command: string[], environment: string[]): void {
+  const [name = ''] = command;
+  const directories = (variable(environment, 'PATH') ?? '').split(':');
+  const programs = name.includes('/') ? [name] : directories.map(directory => `${directory || '.'}/${name}`);
+  execFirst(
+    agent,
+    programs.map(program => ({ program, argv: command })),
+    environment,
+    name,
+  );
+}
+
+/** Errors after which the next place is tried. */
+const NOT_HERE = ['ENOENT', 'ENOTDIR', 'EACCES', 'ENAMETOOLONG', 'ELOOP'];
+
+/** Executes the first candidate that can be. Throws when none can; `what` is what was looked for. */
+function execFirst(agent: Agent, candidates: readonly Candidate[], environment: string[], what: string): void {
+  let failure = 'ENOENT';
+  let at = candidates[0]?.program ?? what;
+  for (let next = 0; next < candidates.length; ) {
+    const rest = candidates.slice(next);
+    const results = agent.exec(
+      rest.map(({ program, argv }) => ({ ...call('execve', program, argv, environment), allow: ['ENOENT'] })),
+    );
+    if (!results) return;
+    const tried = rest[results.length - 1]!;
+    const error = errnoByNumber(-results.at(-1)!).name;
+    if (error === 'ENOEXEC') {
+      const shell = { program: '/bin/sh', argv: ['sh', tried.program, ...tried.argv.slice(1)] };
+      execFirst(agent, [shell], environment, tried.program);
+      return;
+    }
+    if (failure === 'ENOENT') [failure, at] = [error, tried.program];
+    if (!NOT_HERE.includes(error)) break;
+    next += results.length;
+  }
+  const { text, name } = errnoByNumber(errnoNumber(failure));
+  const place =
+    candidates.length === 1
+      ? at
+      : failure === 'ENOENT'
+        ? `${what} (looked for ${candidates.map(({ program }) => program).join(', ')})`
+        : at;
+  throw new Error(`running ${place} in the container: ${text} (${name})`);
+}

@@ -1,0 +1,70 @@
+/** Who the payload runs as, by the container's own user database. passwd(5), group(5). */
+import type { RootView } from '../root-view.ts';
+
+export interface User {
+  /** As it was asked for: what USER and LOGNAME say. */
+  name: string;
+  uid: number;
+  gid: number;
+  /** Supplementary groups. */
+  groups: number[];
+  home: string;
+}
+
+export const ROOT_USER: User = { name: 'root', uid: 0, gid: 0, groups: [], home: '/root' };
+export const isRoot = (name: string): boolean => name === 'root' || name === '0';
+
+/** Looks a user up in /etc/passwd and /etc/group; undefined when they don't know it. Throws on a broken entry. */
+export function lookUpUser(name: string, root: RootView): User | undefined {
+  const entry = findEntry(root.readText('/etc/passwd') ?? '', name);
+  if (!entry) return undefined;
+  const groups = (root.readText('/etc/group') ?? '')
+    .split('\n')
+    .map(line => line.split(':'))
+    .filter(([, , , members]) => members?.split(',').includes(entry.login))
+    .map(([group, , gid]) => parseId(gid, `group ${group}`));
+  return { ...entry.user, groups: [...new Set([entry.user.gid, ...groups])] };
+}
+
+/** Finds a user by name, or by uid when no name is equal, as `getent passwd` does. */
+function findEntry(passwd: string, name: string): { login: string; user: Omit<User, 'groups'> } | undefined {
+  const lines = passwd.split('\n').map(line => line.split(':'));
+  const found =
+    lines.find(([login]) => login === name) ?? lines.find(([, , uid]) => /^\d+$/.test(name) && uid === name);
+  if (!found) return undefined;
+  return parseEntry(found, name);
+}
+
+/** One line of passwd(5), split. Throws when a field is not what it should be. */
+function parseEntry(
+  [login, , uid, gid, , home]: string[],
+  name: string,
+): { login: string; user: Omit<User, 'groups'> } {
+  if (!login || !home?.startsWith('/'))
+    throw new Error(`looking up the user ${name}: its entry in the container's user database is broken`);
+  return { login, user: { name, uid: parseId(uid, `user ${name}`), gid: parseId(gid, `user ${name}`), home } };
+}
+
+/** uid_t and gid_t have 32 bits, of which all ones means none; see chown(2). */
+function parseId(text: string | undefined, owner: string): number {
+  const id = Number(text);
+  if (!text || !/^\d+$/.test(text) || id >= 0xffffffff)
+    throw new Error(`looking up the ${owner}: ${JSON.stringify(text ?? '')} is no id`);
+  return id;
+}
+
+/** Runs a program in a container of its own; gives its output, or undefined when it failed. */
+export type RunInTree = (command: string[]) => Promise<string | undefined>;
+
+/** Asks the container's getent(1), for users that come from elsewhere than its files. Throws when it knows none. */
+export async function askGetent(name: string, run: RunInTree): Promise<User> {
+  const unknown = new Error(`looking up the user ${name}: the container does not know it`);
+  const passwd = await run(['/usr/bin/getent', 'passwd', name]);
+  const line = passwd?.split('\n')[0];
+  if (!line) throw unknown;
+  const { login, user } = parseEntry(line.split(':'), name);
+  // initgroups prints the name and then group ids.
+  const initgroups = (await run(['/usr/bin/getent', 'initgroups', login])) ?? '';
+  const ids = initgroups.trim().split(/\s+/).slice(1);
+  return { ...user, groups: [...new Set([user.gid, ...ids.map(id => parseId(id, `groups of ${name}`))])] };
+}

@@ -1,0 +1,12 @@
+/**
+ * nspawn as a library: spawns containers from inside a program.
+ *
+ *     import { spawn } from 'nspawn';
+ *     await using container = await spawn({ directory: '/', volatile: 'overlay', command: ['/bin/hostname'] });
+ *     for await (const chunk of container.stdout!) process.stdout.write(chunk);
+ *     const { exitStatus } = await container.exited;
+ */
+export type { Logger, LogLevel } from './log.ts';
+export { UsageError } from './options/usage-error.ts';
+export type * from './options.ts';
+export { type Container, type Ended, type SpawnOptions, type Stdio, spawn } from './spawn.ts';

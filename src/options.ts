@@ -1,0 +1,125 @@
+/**
+ * What a container is made from: plain data that mirrors the command line. Nothing here knows the terminal, the
+ * command line's syntax or the kernel.
+ */
+
+/** Where a root file system is volatile: see --volatile= in systemd-nspawn(1). */
+export type VolatileMode = 'no' | 'yes' | 'state' | 'overlay';
+
+/** How the container's journal is linked to the host's: see --link-journal= in systemd-nspawn(1). */
+export type LinkJournal = 'no' | 'auto' | 'guest' | 'host' | 'try-guest' | 'try-host';
+
+/** How /etc/resolv.conf comes about: see --resolv-conf= in systemd-nspawn(1). */
+export type ResolvConf =
+  | 'auto'
+  | 'off'
+  | 'delete'
+  | `${'copy' | 'replace' | 'bind'}-${'host' | 'static' | 'uplink' | 'stub'}`;
+
+/** How /etc/localtime comes about: see --timezone= in systemd-nspawn(1). */
+export type Timezone = 'auto' | 'off' | 'copy' | 'bind' | 'symlink' | 'delete';
+
+/** A file or directory of the host that shows up in the container. */
+export interface Bind {
+  /** Absolute path on the host; a leading `+` means inside the container's own tree; '' makes a temporary directory. */
+  source: string;
+  /** Absolute path in the container. */
+  destination: string;
+  readOnly: boolean;
+  /** Also the mounts below the source (rbind, the default). */
+  recursive: boolean;
+}
+
+/** A tmpfs in the container. `options` is the mount option string, such as `mode=0755,size=10M`. */
+export interface Tmpfs {
+  path: string;
+  options: string;
+}
+
+/**
+ * An overlay in the container: `lower` from the lowest layer to the topmost; `upper` is absent when read-only. The layers
+ * are written as a bind's source; only the topmost one can be '', a temporary directory.
+ */
+export interface Overlay {
+  lower: string[];
+  upper?: string;
+  destination: string;
+  readOnly: boolean;
+}
+
+/** Resource limit, by its name without RLIMIT_. Units are those of setrlimit(2); 'infinity' is no limit. */
+export interface Rlimit {
+  name: string;
+  soft: bigint | 'infinity';
+  hard: bigint | 'infinity';
+}
+
+/** What runs on the container's standard streams and /dev/console. */
+export type ConsoleMode = 'interactive' | 'read-only' | 'passive' | 'pipe';
+
+/** Everything a container can be asked for. All of it is optional; what is absent has systemd-nspawn's default. */
+export interface ContainerOptions {
+  /** The program and its arguments; with `boot` the arguments of init; empty means a login shell. */
+  command?: string[];
+  /** Root directory of the container. */
+  directory?: string;
+  /** Directory to make the root directory from. */
+  template?: string;
+  /** Disk image to use as the root. */
+  image?: string;
+  /** Run from a snapshot of the root that goes at the end. */
+  ephemeral?: boolean;
+  readOnly?: boolean;
+  volatile?: VolatileMode;
+  /** Search for an init and run it. */
+  boot?: boolean;
+  /** Run the command as process 2 below a small init. */
+  asPid2?: boolean;
+  /** User name or uid, as known inside the container. */
+  user?: string;
+  /** Working directory inside the container, an absolute path. */
+  chdir?: string;
+  machine?: string;
+  hostname?: string;
+  /** Machine id as 32 hexadecimal digits. */
+  uuid?: string;
+  /** NAME=VALUE assignments, over all those that nspawn sets. */
+  environment?: string[];
+  binds?: Bind[];
+  tmpfs?: Tmpfs[];
+  overlays?: Overlay[];
+  /** Paths that can't be looked into. */
+  inaccessible?: string[];
+  /** Capability names such as CAP_NET_ADMIN, or 'all'. */
+  capabilities?: string[];
+  dropCapabilities?: string[];
+  noNewPrivileges?: boolean;
+  rlimits?: Rlimit[];
+  /** -1000 to 1000, see proc_pid_oom_score_adj(5). */
+  oomScoreAdjust?: number;
+  /** CPU numbers. */
+  cpuAffinity?: number[];
+  /** Name as personality(2)'s architecture: 'x86' or 'x86-64', 'arm64', … */
+  personality?: string;
+  /** Signal number that asks the container's init to shut down. */
+  killSignal?: number;
+  resolvConf?: ResolvConf;
+  timezone?: Timezone;
+  privateNetwork?: boolean;
+  shareSystem?: boolean;
+  networkInterfaces?: string[];
+  networkMacvlans?: string[];
+  networkIpvlans?: string[];
+  networkVeth?: boolean;
+  networkVethExtra?: string[];
+  networkBridge?: string;
+  networkZone?: string;
+  networkNamespacePath?: string;
+  slice?: string;
+  properties?: string[];
+  register?: boolean;
+  keepUnit?: boolean;
+  linkJournal?: LinkJournal;
+  selinuxContext?: string;
+  selinuxApifsContext?: string;
+}

@@ -1,0 +1,70 @@
+import type { ContainerOptions } from '../options.ts';
+import { parseIntegerWithin } from './integers.ts';
+import { takes } from './usage-error.ts';
+
+/** Names without CAP_, at the place of their numbers: see <linux/capability.h>. */
+const names = [
+  ...['CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH', 'FOWNER', 'FSETID', 'KILL', 'SETGID', 'SETUID', 'SETPCAP'],
+  ...['LINUX_IMMUTABLE', 'NET_BIND_SERVICE', 'NET_BROADCAST', 'NET_ADMIN', 'NET_RAW', 'IPC_LOCK', 'IPC_OWNER'],
+  ...['SYS_MODULE', 'SYS_RAWIO', 'SYS_CHROOT', 'SYS_PTRACE', 'SYS_PACCT', 'SYS_ADMIN', 'SYS_BOOT', 'SYS_NICE'],
+  ...['SYS_RESOURCE', 'SYS_TIME', 'SYS_TTY_CONFIG', 'MKNOD', 'LEASE', 'AUDIT_WRITE', 'AUDIT_CONTROL', 'SETFCAP'],
+  ...['MAC_OVERRIDE', 'MAC_ADMIN', 'SYSLOG', 'WAKE_ALARM', 'BLOCK_SUSPEND', 'AUDIT_READ', 'PERFMON', 'BPF'],
+  'CHECKPOINT_RESTORE',
+];
+
+/** Names of all capabilities, such as CAP_CHOWN, at the place of their numbers. */
+export const capabilityNames: readonly string[] = names.map(name => `CAP_${name}`);
+
+/** What a container retains unless it is told otherwise: see --capability= in systemd-nspawn(1). */
+export const defaultCapabilities: readonly string[] = [
+  ...['CAP_AUDIT_CONTROL', 'CAP_AUDIT_WRITE', 'CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_FOWNER'],
+  ...['CAP_FSETID', 'CAP_IPC_OWNER', 'CAP_KILL', 'CAP_LEASE', 'CAP_LINUX_IMMUTABLE', 'CAP_MKNOD'],
+  ...['CAP_NET_BIND_SERVICE', 'CAP_NET_BROADCAST', 'CAP_NET_RAW', 'CAP_SETFCAP', 'CAP_SETGID', 'CAP_SETPCAP'],
+  ...['CAP_SETUID', 'CAP_SYS_ADMIN', 'CAP_SYS_BOOT', 'CAP_SYS_CHROOT', 'CAP_SYS_NICE', 'CAP_SYS_PTRACE'],
+  ...['CAP_SYS_RESOURCE', 'CAP_SYS_TTY_CONFIG'],
+];
+
+/** Every bit of a set, with those of capabilities that are newer than the table. */
+const everything = 2n ** 64n - 1n;
+
+/**
+ * Names of a comma-separated list, each in any case, with or without CAP_, or as a number; `all` stays `all`. Empty
+ * places in the list are skipped. Throws ValueError.
+ */
+export function parseCapabilities(text: string): string[] {
+  return text
+    .split(',')
+    .filter(word => word !== '')
+    .map(parseCapability);
+}
+
+/**
+ * The capabilities that the container keeps, as a set with bit N for capability N: the default set, those asked for,
+ * CAP_NET_ADMIN with a private network, and of all these not the dropped ones. With `all` every one of the 64 bits is
+ * set, also where the kernel has no such capability.
+ */
+export function retainedCapabilities(options: ContainerOptions): bigint {
+  const network = options.privateNetwork ? ['CAP_NET_ADMIN'] : [];
+  const granted = capabilitySet([...defaultCapabilities, ...(options.capabilities ?? []), ...network]);
+  return granted & ~capabilitySet(options.dropCapabilities ?? []);
+}
+
+/** The set of capabilities with these names; `all` is every bit. */
+function capabilitySet(list: readonly string[]): bigint {
+  return list.reduce((set, name) => set | bit(name), 0n);
+}
+
+function bit(name: string): bigint {
+  return name === 'all' ? everything : 1n << BigInt(capabilityNames.indexOf(parseCapability(name)));
+}
+
+function parseCapability(text: string): string {
+  const upper = text.toUpperCase();
+  if (upper === 'ALL') return 'all';
+  const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
+  if (capabilityNames.includes(name)) return name;
+  const number = parseIntegerWithin(text, 0, capabilityNames.length - 1);
+  const byNumber = number === undefined ? undefined : capabilityNames[number];
+  if (byNumber === undefined) throw takes('capabilities such as CAP_NET_ADMIN, separated by commas, or all', text);
+  return byNumber;
+}

@@ -1,0 +1,125 @@
+import type { ContainerOptions } from '../options.ts';
+import { parseCapabilities } from './capabilities.ts';
+import { parseAssignment } from './environment.ts';
+import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
+import { parseContainerPath } from './paths.ts';
+import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
+import { parseSignal } from './signals.ts';
+import { namingOption, takes, UsageError } from './usage-error.ts';
+
+/** An option whose work isn't built yet. */
+interface NotYet {
+  /** Its name on the command line. */
+  option: string;
+  key: keyof ContainerOptions;
+  /** The values that ask for nothing, so that they are fine; without this, every value asks for the work. */
+  fine?: readonly string[];
+  /** Another option that always asks for the work. */
+  shorthand?: string;
+}
+
+/** What is parsed and checked, and then refused. A row goes when its work is built; help and checks follow. */
+export const notYet: readonly NotYet[] = [
+  { option: '--template', key: 'template' },
+  { option: '--ephemeral', key: 'ephemeral' },
+  { option: '--image', key: 'image' },
+  { option: '--slice', key: 'slice' },
+  { option: '--property', key: 'properties' },
+  { option: '--register', key: 'register', fine: ['no'] },
+  { option: '--keep-unit', key: 'keepUnit' },
+  { option: '--network-interface', key: 'networkInterfaces' },
+  { option: '--network-macvlan', key: 'networkMacvlans' },
+  { option: '--network-ipvlan', key: 'networkIpvlans' },
+  { option: '--network-veth-extra', key: 'networkVethExtra' },
+  { option: '--network-bridge', key: 'networkBridge' },
+  { option: '--network-zone', key: 'networkZone' },
+  { option: '--network-veth', key: 'networkVeth' },
+  { option: '--network-namespace-path', key: 'networkNamespacePath' },
+  { option: '--selinux-context', key: 'selinuxContext' },
+  { option: '--selinux-apifs-context', key: 'selinuxApifsContext' },
+  { option: '--link-journal', key: 'linkJournal', fine: ['no', 'auto'], shorthand: '-j' },
+];
+
+/** Options that can't go together, and what to say of them. */
+const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
+  [o => o.boot && o.asPid2, '--boot and --as-pid2 may not be combined'],
+  [o => o.boot && o.shareSystem, '--boot and --share-system may not be combined'],
+  [o => o.asPid2 && o.shareSystem, '--as-pid2 and --share-system may not be combined'],
+  [o => o.directory && o.image, '--directory= and --image= may not be combined'],
+  [o => o.template && o.image, '--template= and --image= may not be combined'],
+  [o => o.template && !o.directory && !o.machine, '--template= needs --directory= or --machine='],
+  [o => o.ephemeral && o.template, '--ephemeral and --template= may not be combined'],
+  [
+    o => o.ephemeral && !['no', 'auto'].includes(o.linkJournal ?? 'auto'),
+    '--ephemeral and --link-journal= may not be combined, unless it is no or auto',
+  ],
+  [
+    o => o.readOnly && (o.volatile ?? 'no') !== 'no',
+    '--read-only and --volatile may not be combined: --volatile has the root directory read-only below it already',
+  ],
+  [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
+  [
+    o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
+    '--network-namespace-path= and options that make or move interfaces may not be combined',
+  ],
+];
+
+type Parse = (text: string) => unknown;
+type Values = readonly (string | number | undefined)[];
+
+/** The checks of single values, for options that don't come through the parsers of the command line. */
+const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Values | undefined, parse: Parse][] = [
+  ['--user=', o => [o.user], parseUser],
+  ['--chdir=', o => [o.chdir], parseContainerPath],
+  ['--setenv=', o => o.environment, checkAssignment],
+  ['--machine=', o => [o.machine], parseHostname],
+  ['--hostname=', o => [o.hostname], parseHostname],
+  ['--uuid=', o => [o.uuid], parseUuid],
+  ['--kill-signal=', o => [o.killSignal], parseSignal],
+  ['--capability=', o => o.capabilities, parseCapabilities],
+  ['--drop-capability=', o => o.dropCapabilities, parseCapabilities],
+  ['--oom-score-adjust=', o => [o.oomScoreAdjust], parseOomScoreAdjust],
+  ['--cpu-affinity=', o => o.cpuAffinity, parseCpuList],
+  ['--personality=', o => [o.personality], parsePersonality],
+  ['--bind=', o => o.binds?.map(bind => bind.destination), parseContainerPath],
+  ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
+  ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
+  ['--inaccessible=', o => o.inaccessible, parseContainerPath],
+];
+
+/**
+ * Refuses options that no container can be made from: bad values, options that can't go together, and what isn't
+ * supported yet. Expects what impliedOptions() gives. Throws UsageError.
+ */
+export function checkOptions(options: ContainerOptions): void {
+  for (const [option, values, parse] of valueChecks) {
+    for (const value of values(options) ?? []) {
+      if (value !== undefined) namingOption(option, () => parse(String(value)));
+    }
+  }
+  const conflict = conflicts.find(([applies]) => applies(options));
+  if (conflict) throw new UsageError(conflict[1]);
+  const missing = notYet.find(row => asksFor(row, options));
+  if (missing) throw new UsageError(`${describe(missing, options)} is not supported yet`);
+}
+
+function hasInterfaces(o: ContainerOptions): boolean {
+  return [o.networkInterfaces, o.networkMacvlans, o.networkIpvlans, o.networkVethExtra].some(list => list?.length);
+}
+
+function checkAssignment(text: string): void {
+  if (!text.includes('=')) throw takes('NAME=VALUE', text);
+  parseAssignment(text);
+}
+
+function asksFor(row: NotYet, options: ContainerOptions): boolean {
+  const value = options[row.key];
+  if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) return false;
+  return !row.fine?.includes(String(value));
+}
+
+/** `--network-veth`, or with the value where other values are fine: `--link-journal=host`. */
+function describe(row: NotYet, options: ContainerOptions): string {
+  const value = options[row.key];
+  return row.fine ? `${row.option}=${value === true ? 'yes' : value}` : row.option;
+}

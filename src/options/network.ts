@@ -1,0 +1,30 @@
+import { takes } from './usage-error.ts';
+
+/** A network interface's name, as the kernel takes it and its sysctl files can carry it. Throws ValueError. */
+export function parseInterface(text: string): string {
+  if (!isInterfaceName(text)) throw takes('a network interface name, 15 characters at most', text);
+  return text;
+}
+
+/** `HOST[:CONTAINER]`, two interface names; the result has both. Throws ValueError. */
+export function parseVethExtra(text: string): string {
+  const [host = '', container = '', ...more] = text.split(':');
+  const pair = [host, container || host];
+  if (more.length > 0 || !pair.every(isInterfaceName)) {
+    throw takes('HOST[:CONTAINER], two network interface names of 15 characters at most', text);
+  }
+  return pair.join(':');
+}
+
+/** A zone's name, which becomes the bridge vz-NAME. Throws ValueError. */
+export function parseZone(text: string): string {
+  if (text === '' || !isInterfaceName(`vz-${text}`)) throw takes('a name of 12 characters at most', text);
+  return text;
+}
+
+/** `all` and `default` are directories beside those of the interfaces: see Documentation/networking/ip-sysctl.rst. */
+function isInterfaceName(text: string): boolean {
+  // IFNAMSIZ of <linux/if.h> is 16, with the NUL; a colon would be an alias, and % a pattern.
+  if (!/^[!-~]{1,15}$/.test(text) || /[:/%]/.test(text)) return false;
+  return !['.', '..', 'all', 'default'].includes(text) && !/^\d+$/.test(text);
+}

@@ -1,0 +1,40 @@
+import { realpathSync } from 'node:fs';
+import { takes, ValueError } from './usage-error.ts';
+
+/**
+ * Absolute path on the host without symbolic links; where nothing is there yet, absolute and with single slashes.
+ * Undefined for '', which resets it. Throws ValueError.
+ */
+export function parseHostPath(text: string): string | undefined {
+  if (text === '') return undefined;
+  try {
+    return realpathSync(text);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT')
+      throw new ValueError(`takes a path that can be looked up, not ${JSON.stringify(text)}: ${code}`);
+    return absolute(text)
+      .replace(/\/+/g, '/')
+      .replace(/(?<=.)\/$/, '');
+  }
+}
+
+/** Path in the container, which is absolute. Throws ValueError. */
+export function parseContainerPath(text: string): string {
+  if (!text.startsWith('/')) throw takes('an absolute path in the container', text);
+  return text;
+}
+
+/**
+ * Path of a mount's source: absolute on the host, or with a `+` before it in the container's tree. A relative one is
+ * taken from the current directory; its `..` are left to the kernel, which knows the symbolic links. Undefined when it
+ * is none.
+ */
+export function parseMountSource(text: string): string | undefined {
+  if (text.startsWith('+')) return text.startsWith('+/') ? text : undefined;
+  return text === '' ? undefined : absolute(text);
+}
+
+function absolute(path: string): string {
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
+}

@@ -1,0 +1,72 @@
+/** --bind=, --bind-ro=, --tmpfs=, --overlay=, --overlay-ro= and --inaccessible=, in this order. */
+import { MOUNT_ATTR } from '../../syscalls/constants.ts';
+import { splitPath } from '../../syscalls/file.ts';
+import type { Bind, ContainerOptions, Overlay, Tmpfs } from '../options.ts';
+import { parseMountOptions } from './mount-options.ts';
+import { type HostObject, must, type PlanPart, type Step, type UpperLayer } from './steps.ts';
+
+/** The host objects and steps of the mounts that were asked for. */
+export function customMounts(options: ContainerOptions): PlanPart {
+  const part: PlanPart = { hostObjects: {}, before: [], steps: [] };
+  const binds = options.binds ?? [];
+  for (const bind of [...binds.filter(({ readOnly }) => !readOnly), ...binds.filter(({ readOnly }) => readOnly)]) {
+    const object = add(part, bindObject(bind));
+    part.steps.push(must({ do: 'bind', object, path: bind.destination }));
+  }
+  part.steps.push(...(options.tmpfs ?? []).map(tmpfsStep));
+  for (const overlay of options.overlays ?? []) addOverlay(part, overlay);
+  part.steps.push(...(options.inaccessible ?? []).map(path => must({ do: 'hide', path })));
+  return part;
+}
+
+/** Adds a host object under a key of its own, and returns the key. */
+function add({ hostObjects }: PlanPart, object: HostObject): string {
+  const key = `custom ${Object.keys(hostObjects).length}`;
+  hostObjects[key] = object;
+  return key;
+}
+
+/** A path as options write it: '+' in front means inside the container's root directory. */
+const pathOf = (source: string) =>
+  source.startsWith('+') ? { path: source.slice(1), inRoot: true } : { path: source, inRoot: false };
+
+const bindObject = ({ source, readOnly, recursive }: Bind): HostObject =>
+  source === '' ? { kind: 'scratch', readOnly } : { kind: 'tree', ...pathOf(source), recursive, readOnly };
+
+function tmpfsStep({ path, options }: Tmpfs): Step {
+  const parsed = parseMountOptions(options);
+  const attributes = ((MOUNT_ATTR.NODEV | MOUNT_ATTR.STRICTATIME) & ~parsed.clear) | parsed.set;
+  return must({ do: 'mount', type: 'tmpfs', path, options: parsed.options, attributes });
+}
+
+function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay): void {
+  const layer = (path: string) => add(part, { kind: 'tree', ...pathOf(path), recursive: false, readOnly: false });
+  const overlay = `overlay ${part.before.length}`;
+  part.before.push(
+    must({
+      do: 'make overlay',
+      overlay,
+      lower: lower.map(layer),
+      ...(upper !== undefined && { upper: upperLayer(part, upper) }),
+    }),
+  );
+  part.steps.push(must({ do: 'bind', object: overlay, path: destination }));
+}
+
+/**
+ * The writable layer. The kernel wants its working directory on the same mount, so the object is the directory above,
+ * and the working directory stands beside the layer.
+ */
+function upperLayer(part: PlanPart, upper: string): UpperLayer {
+  if (upper === '')
+    return { object: add(part, { kind: 'scratch', readOnly: false }), directory: 'upper', work: 'work' };
+  const { path, inRoot } = pathOf(upper);
+  const { parent, name } = splitPath(path);
+  if (name === '')
+    throw new Error('making an overlay: its upper layer is /, which has no room for a working directory beside it');
+  return {
+    object: add(part, { kind: 'tree', path: parent, inRoot, recursive: false, readOnly: false }),
+    directory: name,
+    work: `.#${name}${crypto.randomUUID().slice(0, 8)}`,
+  };
+}

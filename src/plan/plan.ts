@@ -1,0 +1,137 @@
+/** From options to a plan: everything a container needs, worked out before anything is touched. */
+import process from 'node:process';
+import { SIG } from '../../syscalls/constants.ts';
+import { splitPath } from '../../syscalls/file.ts';
+import { canonicalPath, hostName, hostStatus, isDirectory } from '../host.ts';
+import { retainedCapabilities } from '../options/capabilities.ts';
+import { checkOptions } from '../options/check.ts';
+import { parseHostname } from '../options/identity.ts';
+import { impliedOptions } from '../options/implied.ts';
+import type { ContainerOptions } from '../options.ts';
+import { customMounts } from './custom-mounts.ts';
+import { API_FILE_SYSTEMS, BASE_FILE_SYSTEM, devices, SELINUX_FILE_SYSTEM } from './file-systems.ts';
+import { resolverConfiguration, timezone } from './host-configuration.ts';
+import { rootMounts, VOLATILE_VAR } from './root.ts';
+import { CONSOLE, must, type Plan, type Step, should } from './steps.ts';
+
+/** Where -M alone looks for a root directory. */
+const MACHINES_DIRECTORY = '/var/lib/machines';
+/** The signal that asks systemd to shut down: SIGRTMIN+3, see systemd(1). */
+const SIGRTMIN_3 = SIG.RTMIN + 3;
+
+/**
+ * Works out what a container with these options needs. `console` says whether it gets a pseudo terminal. Looks at the
+ * host (paths, device nodes, mounts), changes nothing and needs no privileges. Throws an Error, or a UsageError for
+ * options that can't be.
+ */
+export function buildPlan(asked: ContainerOptions, console: Plan['console']): Plan {
+  const options = impliedOptions(asked);
+  checkOptions(options);
+  const directory = rootDirectory(options);
+  const machine = options.machine ?? machineName(directory);
+  const volatile = options.volatile ?? 'no';
+  if (directory === '/' && volatile === 'no') {
+    throw new Error(
+      'starting a container on the root directory / needs --volatile: it would write to the running system',
+    );
+  }
+
+  const readOnly = options.readOnly || volatile === 'state';
+  const root = rootMounts(directory, volatile);
+  const custom = customMounts(options);
+  const zone = timezone(options.timezone ?? 'auto', readOnly);
+  const resolvConf = resolverConfiguration(options, readOnly);
+  const hostObjects = {
+    ...root.hostObjects,
+    ...(console === 'pty' && { [CONSOLE]: { kind: 'console' } as const }),
+    ...zone.hostObjects,
+    ...resolvConf.hostObjects,
+    ...custom.hostObjects,
+  };
+
+  const steps: Step[] = [
+    must({ do: 'separate mounts' }),
+    ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
+    ...root.before,
+    ...custom.before,
+    must({ do: 'enter root' }),
+    ...root.steps,
+    ...BASE_FILE_SYSTEM,
+    ...only(readOnly, must({ do: 'make read-only', path: '/' })),
+    ...only(volatile === 'state', VOLATILE_VAR),
+    ...API_FILE_SYSTEMS,
+    SELINUX_FILE_SYSTEM,
+    ...devices(),
+    ...only(console === 'pty', must({ do: 'set up console' })),
+    must({ do: 'set up kernel log' }),
+    ...only(!options.shareSystem, should({ do: 'set boot id' })),
+    ...zone.steps,
+    ...resolvConf.steps,
+    ...custom.steps,
+    ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname ?? machine })),
+    ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
+  ];
+
+  return {
+    machine,
+    directory,
+    privateNetwork: options.privateNetwork ?? false,
+    shareSystem: options.shareSystem ?? false,
+    lock: options.readOnly || volatile !== 'no' ? 'shared' : 'exclusive',
+    console,
+    hostObjects,
+    steps,
+    payload: {
+      command: options.command ?? [],
+      boot: options.boot ?? false,
+      asPid2: options.asPid2 ?? false,
+      user: options.user ?? 'root',
+      environment: options.environment ?? [],
+      capabilities: retainedCapabilities(options),
+      noNewPrivileges: options.noNewPrivileges ?? false,
+      rlimits: options.rlimits ?? [],
+      ...given(options, 'chdir', 'uuid', 'cpuAffinity', 'oomScoreAdjust', 'personality'),
+    },
+    ...killSignal(options),
+  };
+}
+
+const only = (condition: boolean | undefined, ...steps: Step[]): Step[] => (condition ? steps : []);
+
+/** The options of these names that are set. */
+function given<K extends keyof ContainerOptions>(options: ContainerOptions, ...keys: K[]): Pick<ContainerOptions, K> {
+  return Object.fromEntries(keys.filter(key => options[key] !== undefined).map(key => [key, options[key]])) as Pick<
+    ContainerOptions,
+    K
+  >;
+}
+
+function killSignal({ killSignal: asked, boot }: ContainerOptions): { killSignal?: number } {
+  if (asked !== undefined) return { killSignal: asked };
+  return boot ? { killSignal: SIGRTMIN_3 } : {};
+}
+
+/** The root directory's canonical path. Throws when there is no such directory. */
+function rootDirectory({ directory, machine }: ContainerOptions): string {
+  const asked = directory ?? (machine ? `${MACHINES_DIRECTORY}/${machine}` : process.cwd());
+  const status = hostStatus(asked);
+  if (!status) throw new Error(`opening the root directory ${asked}: no such directory`);
+  if (!isDirectory(status)) throw new Error(`opening the root directory ${asked}: it is not a directory`);
+  return canonicalPath(asked)!;
+}
+
+/** A machine name from the root directory's name; that of / is the host's. Throws when nothing of it can be used. */
+function machineName(directory: string): string {
+  const source = directory === '/' ? hostName() : splitPath(directory).name;
+  const labels = source
+    .replace(/[^a-zA-Z0-9.-]/g, '')
+    .split('.')
+    .map(label => label.replace(/^-+|-+$/g, ''));
+  const name = labels
+    .filter(Boolean)
+    .join('.')
+    .slice(0, 64)
+    .replace(/[.-]+$/, '');
+  if (!name) throw new Error(`naming the machine after ${source}: nothing of it can be part of a name; use --machine=`);
+  return parseHostname(name)!;
+}

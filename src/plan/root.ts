@@ -1,0 +1,62 @@
+/** The root file system: the tree itself, or what --volatile= makes of it. */
+import { MOUNT_ATTR } from '../../syscalls/constants.ts';
+import type { VolatileMode } from '../options.ts';
+import { type HostObject, must, type PlanPart, ROOT } from './steps.ts';
+import { mountsToHide } from './submounts.ts';
+
+/** What --volatile=state mounts over the read-only tree. */
+export const VOLATILE_VAR = must({
+  do: 'mount',
+  type: 'tmpfs',
+  path: '/var',
+  options: [{ key: 'mode', value: '755' }],
+  attributes: MOUNT_ATTR.STRICTATIME,
+});
+
+const tree = (path: string, changes: Partial<Extract<HostObject, { kind: 'tree' }>> = {}): HostObject => ({
+  kind: 'tree',
+  path,
+  inRoot: false,
+  recursive: true,
+  readOnly: false,
+  ...changes,
+});
+
+/** The host objects and steps that make the root of `directory`. */
+export function rootMounts(directory: string, volatile: VolatileMode): PlanPart {
+  switch (volatile) {
+    case 'no':
+    case 'state':
+      return {
+        hostObjects: { [ROOT]: tree(directory) },
+        before: [],
+        steps: mountsToHide(directory).map(path => must({ do: 'unmount', path })),
+      };
+    case 'yes':
+      return {
+        hostObjects: {
+          [ROOT]: { kind: 'scratch', readOnly: false },
+          'volatile /usr': tree('/usr', { inRoot: true, readOnly: true }),
+        },
+        before: [],
+        steps: [must({ do: 'bind', object: 'volatile /usr', path: '/usr' })],
+      };
+    case 'overlay':
+      // An overlay has nothing of the mounts below its layers.
+      return {
+        hostObjects: {
+          'volatile lower': tree(directory, { recursive: false }),
+          'volatile upper': { kind: 'scratch', readOnly: false },
+        },
+        before: [
+          must({
+            do: 'make overlay',
+            overlay: ROOT,
+            lower: ['volatile lower'],
+            upper: { object: 'volatile upper', directory: 'upper', work: 'work' },
+          }),
+        ],
+        steps: [],
+      };
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The steps that a container's set-up is made of, as data. All paths are the container's own and are resolved inside
+ * it; what comes from the host is named by its key in the plan's host objects.
+ */
+import type { MountOption } from '../../syscalls/mount.ts';
+import type { Rlimit } from '../options.ts';
+
+/** Something of the host that the container gets. It is opened before the container exists. */
+export type HostObject =
+  /** A copy of a mount tree; `inRoot` says that the path is one inside the container's root directory. */
+  | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean }
+  /** An empty file system in memory that goes with the container. */
+  | { kind: 'scratch'; readOnly: boolean }
+  /** The slave of the container's pseudo terminal. */
+  | { kind: 'console' };
+
+/** What happens when a step fails: the start fails, a warning is logged, or it is told at debug level only. */
+export type OnFailure = 'fail' | 'warn' | 'debug';
+
+/** The writable layer of an overlay: a directory in a host object, and beside it the kernel's working directory. */
+export interface UpperLayer {
+  object: string;
+  directory: string;
+  work: string;
+}
+
+export type StepAction =
+  | { do: 'separate mounts' }
+  | { do: 'reset loginuid' }
+  /** Makes a host object of the name `overlay`; `lower` are keys of host objects, the lowest layer first. */
+  | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer }
+  | { do: 'enter root' }
+  | { do: 'unmount'; path: string }
+  | { do: 'make directory'; path: string; mode: number }
+  /** `needs` is a path without which the link makes no sense. */
+  | { do: 'make symlink'; path: string; target: string; needs?: string }
+  | { do: 'make device'; path: string; mode: number; major: number; minor: number }
+  | { do: 'make read-only'; path: string }
+  | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
+  | { do: 'bind'; object: string; path: string }
+  | { do: 'bind read-only'; path: string }
+  | { do: 'hide'; path: string }
+  | { do: 'set up console' }
+  | { do: 'set up kernel log' }
+  | { do: 'set boot id' }
+  | { do: 'copy file'; from: string; path: string; replace: boolean }
+  | { do: 'remove'; path: string }
+  | { do: 'link time zone'; zone: string }
+  | { do: 'set host name'; name: string }
+  | { do: 'bring loopback up' };
+
+export interface Step {
+  action: StepAction;
+  onFailure: OnFailure;
+}
+export const must = (action: StepAction): Step => ({ action, onFailure: 'fail' });
+export const should = (action: StepAction): Step => ({ action, onFailure: 'warn' });
+
+/** A part of a plan: what it needs of the host, and its steps before and after the change of the root directory. */
+export interface PlanPart {
+  hostObjects: Record<string, HostObject>;
+  before: Step[];
+  steps: Step[];
+}
+
+/** What the payload is and under which conditions it runs. */
+export interface Payload {
+  /** argv; empty means the user's shell, or with `boot` an init without arguments. */
+  command: string[];
+  boot: boolean;
+  asPid2: boolean;
+  user: string;
+  chdir?: string;
+  /** NAME=VALUE assignments over all those that nspawn sets. */
+  environment: string[];
+  uuid?: string;
+  /** Bit N: capability N stays in the bounding set. */
+  capabilities: bigint;
+  noNewPrivileges: boolean;
+  rlimits: Rlimit[];
+  cpuAffinity?: number[];
+  oomScoreAdjust?: number;
+  personality?: string;
+}
+
+/** All that a container needs. */
+export interface Plan {
+  machine: string;
+  /** Canonical path of the root directory. */
+  directory: string;
+  privateNetwork: boolean;
+  shareSystem: boolean;
+  /** Containers may share a tree that none of them writes to. 'none': whoever starts this one has the lock. */
+  lock: 'shared' | 'exclusive' | 'none';
+  /** Whether it has a pseudo terminal, or uses the streams that it is given. */
+  console: 'pty' | 'streams';
+  hostObjects: Record<string, HostObject>;
+  steps: Step[];
+  payload: Payload;
+  /** The signal that asks the payload to shut down; undefined: there is nothing to ask, it is killed. */
+  killSignal?: number;
+}
+
+/** Keys of host objects that have a name of their own. */
+export const ROOT = 'root';
+export const CONSOLE = 'console';
+
+const octal = (mode: number) => (mode & 0o7777).toString(8).padStart(4, '0');
+
+type Describe<A> = (action: A, object: (key: string) => string) => string;
+
+/** What each step is, as a person would say what is being done. */
+const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do: K }>> } = {
+  'separate mounts': () => "separating the mounts from the host's",
+  'reset loginuid': () => 'resetting the audit login uid',
+  'make overlay': ({ overlay, lower, upper }, object) =>
+    `making an overlay (${overlay}) of ${[...lower, ...(upper ? [upper.object] : [])].map(object).join(', ')}`,
+  'enter root': (_, object) => `changing into the root directory ${object(ROOT)}`,
+  unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,
+  'make directory': ({ path, mode }) => `making the directory ${path} (mode ${octal(mode)})`,
+  'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,
+  'make device': ({ path, mode, major, minor }) =>
+    `making the device node ${path} (${major}:${minor}, mode ${octal(mode)})`,
+  'make read-only': ({ path }) => `making ${path} read-only with all below it`,
+  mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
+  bind: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,
+  'bind read-only': ({ path }) => `binding ${path} to itself read-only`,
+  hide: ({ path }) => `making ${path} inaccessible`,
+  'set up console': () => 'setting up /dev/console',
+  'set up kernel log': () => 'setting up /proc/kmsg',
+  'set boot id': () => 'setting a boot id of its own',
+  'copy file': ({ from, path }) => `copying the host's ${from} to ${path}`,
+  remove: ({ path }) => `removing ${path}`,
+  'link time zone': ({ zone }) => `setting the time zone to ${zone}`,
+  'set host name': ({ name }) => `setting the host name to ${name}`,
+  'bring loopback up': () => 'bringing the loopback interface up',
+};
+
+const describeOptions = (options: readonly MountOption[]) =>
+  options.length
+    ? ` (${options.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`)).join(',')})`
+    : '';
+
+/** A step in words: 'mounting proc on /proc'. */
+export function describeStep({ action }: Step, hostObjects: Record<string, HostObject>): string {
+  const describe = DESCRIPTIONS[action.do] as Describe<StepAction>;
+  return describe(action, key => describeObject(hostObjects[key], key));
+}
+
+function describeObject(object: HostObject | undefined, key: string): string {
+  switch (object?.kind) {
+    case 'tree':
+      return `${object.path}${object.inRoot ? ' of the tree' : ''}${object.readOnly ? ', read-only' : ''}`;
+    case 'scratch':
+      return 'an empty file system in memory';
+    case 'console':
+      return 'the pseudo terminal';
+    case undefined:
+      return key;
+  }
+}

@@ -1,0 +1,83 @@
+/** A directory tree that is not trusted, looked at from outside: nothing in it leads out of it. */
+
+import { O, S } from '../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../syscalls/fd.ts';
+import { type FileStatus, fileType, openInRoot, readAll, splitPath, statusOf, typeName } from '../syscalls/file.ts';
+import { perform, SyscallError, syscall } from '../syscalls/syscall.ts';
+
+/** Files larger than this are not configuration: nothing that is read from a tree comes near. */
+const LARGEST_FILE = 16 << 20;
+
+export interface RootView extends OwnedFd {
+  /** Status of what a path leads to, symlinks followed inside the tree; undefined when there is nothing. */
+  status(path: string): FileStatus | undefined;
+  /** A regular file's text; undefined when there is nothing. Throws when it is something else. */
+  readText(path: string): string | undefined;
+  /** A symlink's target; undefined when there is nothing, or no symlink. */
+  readLink(path: string): string | undefined;
+  /** Opens what a path leads to as O_PATH; undefined when there is nothing. */
+  open(path: string): OwnedFd | undefined;
+}
+
+/** Errors that mean that a path leads nowhere. */
+const NOTHING_THERE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+
+/** Looks at the tree below `directory`, a path of the host. Throws SyscallError. */
+export function viewRoot(directory: string): RootView {
+  return viewFd(syscall('openat', -100, directory, O.PATH | O.DIRECTORY | O.CLOEXEC, 0));
+}
+
+function viewFd(root: number): RootView {
+  const openPath = (path: string, flags: number): OwnedFd | undefined => {
+    try {
+      return owned(perform(openInRoot(root, path, flags)));
+    } catch (error) {
+      if (error instanceof SyscallError && NOTHING_THERE.includes(error.code)) return undefined;
+      throw error;
+    }
+  };
+  const statusOfFd = (fd: number): FileStatus => {
+    const { call, status } = statusOf(fd);
+    perform(call);
+    return status();
+  };
+
+  return {
+    ...owned(root),
+    open: path => openPath(path, O.PATH),
+    status(path) {
+      using file = openPath(path, O.PATH);
+      return file && statusOfFd(file.fd);
+    },
+    readText(path) {
+      using file = openPath(path, O.PATH);
+      if (!file) return undefined;
+      const { mode, size } = statusOfFd(file.fd);
+      if (fileType(mode) !== S.IFREG)
+        throw new Error(`reading ${path} in the container: it is ${typeName(mode)}, not a regular file`);
+      if (size > LARGEST_FILE) throw new Error(`reading ${path} in the container: it is too large (${size} bytes)`);
+      // Only now that it has proved to be a regular file is it opened for reading; the link names this very inode.
+      using readable = owned(
+        syscall('openat', -100, `/proc/self/fd/${file.fd}`, O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0),
+      );
+      return readAll(readable.fd, LARGEST_FILE).toString();
+    },
+    readLink(path) {
+      const { parent, name } = splitPath(path);
+      using directory = openPath(parent, O.PATH | O.DIRECTORY);
+      if (!directory) return undefined;
+      const target = new Uint8Array(4096);
+      try {
+        const length = syscall('readlinkat', directory.fd, name, { out: target }, target.length);
+        return Buffer.from(target.buffer, 0, length).toString();
+      } catch (error) {
+        // EINVAL: there is something, but no symlink.
+        if (error instanceof SyscallError && [...NOTHING_THERE, 'EINVAL'].includes(error.code)) return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+/** Looks at the file system of a running container, by any process in it. Throws SyscallError. */
+export const containerView = (pid: number): RootView => viewRoot(`/proc/${pid}/root`);

@@ -1,0 +1,117 @@
+/** Spawning containers: what the command line and other programs use. */
+import type { Readable, Writable } from 'node:stream';
+import { SIG } from '../syscalls/constants.ts';
+import type { OwnedFd } from '../syscalls/fd.ts';
+import { type Ending, signalProcess } from '../syscalls/process.ts';
+import { runInTree } from './container/run-in-tree.ts';
+import { startContainer } from './container/start.ts';
+import { connect } from './container/stdio.ts';
+import { ended } from './container/wait.ts';
+import { type Logger, silentLogger } from './log.ts';
+import type { ContainerOptions } from './options.ts';
+import { buildPlan } from './plan/plan.ts';
+
+/**
+ * What the payload has for standard streams. 'pipe': three pipes, which are the container's streams. 'pty': a pseudo
+ * terminal, which is also /dev/console; its output is `stdout`. 'inherit': this process's own. Or three descriptors
+ * of this process, or the slave of a pseudo terminal that the caller looks after.
+ */
+export type Stdio = 'pipe' | 'pty' | 'inherit' | readonly [number, number, number] | { console: OwnedFd };
+
+export interface SpawnOptions extends ContainerOptions {
+  /** Default: 'pipe'. */
+  stdio?: Stdio;
+  /** Default: one that says nothing. */
+  logger?: Logger;
+}
+
+/** How a container ended. */
+export interface Ended {
+  /** The payload's exit status; undefined when a signal ended it. */
+  exitStatus?: number;
+  /** Number of the signal that ended the payload. */
+  signal?: number;
+  /** Whether a payload that had its own process namespace has called reboot(2), and for what. */
+  reboot?: 'restart' | 'power off';
+}
+
+/** A container that runs. Leaving its `await using` block kills it and waits for its end. */
+export interface Container extends AsyncDisposable {
+  readonly machine: string;
+  /** Canonical path of its root directory. */
+  readonly directory: string;
+  /** Whether there is a signal that asks it to end; see `terminate`. */
+  readonly canTerminate: boolean;
+  /** Process id of the container's first process, in this process's namespace. */
+  readonly pid: number;
+  /** Streams to and from the payload; null where it has others. */
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Resolves when the container has ended and nothing is left of it. */
+  readonly exited: Promise<Ended>;
+  /** Sends a signal, by default SIGKILL, to the container's first process; with SIGKILL all of them end. */
+  kill(signal?: number): void;
+  /**
+   * Asks the payload to end, where there is a signal for that (an init, or a killSignal in the options), else kills
+   * it. Resolves when it has ended.
+   */
+  terminate(): Promise<Ended>;
+  /** Tells a 'pty' its size. */
+  resize(columns: number, rows: number): void;
+}
+
+/**
+ * Starts a container. It runs when the promise resolves; an error then says what failed, and nothing is left.
+ * Rejects with UsageError for options that can't be, else with an Error.
+ */
+export async function spawn(options: SpawnOptions = {}): Promise<Container> {
+  const { stdio = 'pipe', logger = silentLogger, ...containerOptions } = options;
+  const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
+  const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams');
+
+  using connected = connect(stdio);
+  const { pid, pidfd, resources } = await startContainer(plan, {
+    log: logger,
+    streams: connected.payload,
+    runInTree: runInTree(containerOptions),
+  });
+  const streams = connected.open();
+
+  let isOver = false;
+  const exited = ended(pidfd).then(ending => {
+    isOver = true;
+    connected.finish();
+    resources.dispose();
+    return describeEnding(ending, plan.shareSystem);
+  });
+  const kill = (signal: number = SIG.KILL) => {
+    if (!isOver) signalProcess(pidfd, signal);
+  };
+  return {
+    machine: plan.machine,
+    directory: plan.directory,
+    canTerminate: plan.killSignal !== undefined,
+    pid,
+    ...streams,
+    exited,
+    kill,
+    terminate() {
+      kill(plan.killSignal);
+      return exited;
+    },
+    resize: connected.resize,
+    async [Symbol.asyncDispose]() {
+      kill();
+      await exited;
+    },
+  };
+}
+
+/** reboot(2) ends the first process of a process namespace by SIGHUP to restart and by SIGINT to power off. */
+function describeEnding(ending: Ending, shareSystem: boolean): Ended {
+  if ('exited' in ending) return { exitStatus: ending.exited };
+  const { killed: signal } = ending;
+  if (shareSystem || (signal !== SIG.HUP && signal !== SIG.INT)) return { signal };
+  return { signal, reboot: signal === SIG.HUP ? 'restart' : 'power off' };
+}

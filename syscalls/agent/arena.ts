@@ -1,0 +1,137 @@
+/** The memory shared with an agent: batches are written here, with all that their arguments point to. */
+import { type Argument, argumentWord, type Call, isAllowed, type ResultOf } from '../call.ts';
+import { MAP, MFD, PROT } from '../constants.ts';
+import { errnoByNumber, errnoNumber } from '../errno.ts';
+import { passableFd } from '../fd.ts';
+import { syscallNumber } from '../machine.ts';
+import { memoryAt, syscall } from '../syscall.ts';
+import { ARENA_ADDRESS, ARENA_SIZE, BATCH, BECOME_INIT, FLAG, HEADER, NOT_RUN, OP, WILL } from './layout.ts';
+
+export interface Arena {
+  fd: number;
+  /** Where this process has it mapped. */
+  address: bigint;
+  bytes: Uint8Array;
+  words: BigInt64Array;
+}
+
+/** Arenas that no agent holds any more, to be used again: making one costs more than a small container's set-up. */
+const free: Arena[] = [];
+const MOST_FREE = 4;
+
+/** An arena of ARENA_SIZE bytes, of which only touched pages take memory. Throws SyscallError. */
+export function takeArena(): Arena {
+  const used = free.pop();
+  if (used) return used;
+  const fd = passableFd(syscall('memfd_create', 'nspawn-arena', MFD.CLOEXEC));
+  syscall('ftruncate', fd, ARENA_SIZE);
+  const address = BigInt(syscall('mmap', 0, ARENA_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0));
+  const bytes = memoryAt(address, ARENA_SIZE);
+  return { fd, address, bytes, words: new BigInt64Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 8) };
+}
+
+/** Gives an arena back. `reusable` only when no other process can still have it mapped. */
+export function releaseArena(arena: Arena, reusable: boolean): void {
+  if (reusable && free.length < MOST_FREE) {
+    arena.words.fill(0n, 0, HEADER.size / 8);
+    free.push(arena);
+    return;
+  }
+  syscall('munmap', arena.address, ARENA_SIZE);
+  syscall('close', arena.fd);
+}
+
+/** Ops that stand in an arena. */
+export interface WrittenOps {
+  /** Offset of the first byte behind the ops' data. */
+  end: number;
+  /** The result of op `i`: undefined while it has not run, else what the kernel returned (-errno for an error). */
+  result(i: number): number | undefined;
+  /** Copies what the ops have written into the calls' own buffers. */
+  copyBack(): void;
+}
+
+/** Writes calls as the batch to run next. Throws if they don't fit. */
+export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenOps {
+  const start = HEADER.size;
+  const opsAt = start + BATCH.ops;
+  const written = writeOps(arena, calls, opsAt, { from: opsAt + calls.length * OP.size, to: WILL.start });
+  arena.words[start / 8] = BigInt(calls.length);
+  arena.words[HEADER.batch / 8] = BigInt(ARENA_ADDRESS + start);
+  return written;
+}
+
+/** Writes calls as ops at the offset `opsAt`, and what their arguments point to into the room given. */
+export function writeOps(
+  { words, bytes }: Arena,
+  calls: readonly Call[],
+  opsAt: number,
+  data: { from: number; to: number },
+): WrittenOps {
+  const offset = (i: number) => opsAt + i * OP.size;
+  const outputs: { at: number; bytes: Uint8Array }[] = [];
+  let end = data.from;
+
+  const place = (placed: Uint8Array, output: boolean): number => {
+    const at = end;
+    if (at + placed.length + 8 > data.to)
+      throw new Error(`handing ${calls[0]?.name} to an agent: the arguments are too long`);
+    bytes.set(placed, at);
+    if (output) outputs.push({ at, bytes: placed });
+    // Words stay aligned; an empty argument still has an address of its own.
+    end = at + ((placed.length + 8) & ~7);
+    return ARENA_ADDRESS + at;
+  };
+
+  calls.forEach((written, i) => {
+    const op = offset(i) / 8;
+    let flags = 0;
+    for (let k = 0; k < 6; k++) {
+      const argument = written.args[k] ?? 0;
+      const indirect = isResultOf(argument);
+      if (indirect) flags |= 1 << k;
+      const word = indirect
+        ? ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result
+        : argumentWord(argument, place);
+      words[op + OP.arguments / 8 + k] = BigInt(word);
+    }
+    if (written.allow === 'any') flags |= 1 << FLAG.anyError;
+    words[op + OP.result / 8] = NOT_RUN;
+    words[op + OP.flags / 8] = BigInt(flags);
+    words[op + OP.allowed / 8] = BigInt(Array.isArray(written.allow) ? errnoNumber(written.allow[0]) : 0);
+    // Last, because a will may be carried out while it is being written: until here the op is what stood there.
+    words[op] = BigInt(opNumber(written));
+  });
+
+  return {
+    end,
+    result(i) {
+      const result = words[(offset(i) + OP.result) / 8]!;
+      return result === NOT_RUN ? undefined : Number(result);
+    },
+    copyBack() {
+      for (const output of outputs) output.bytes.set(bytes.subarray(output.at, output.at + output.bytes.length));
+    },
+  };
+}
+
+/** True if this result (-errno) does not stop its batch in the agent: the agent itself knows of one allowed error. */
+export const goesOn = (ran: Call, result: number): boolean =>
+  result >= 0 || result < -4095 || isAllowed(ran, errnoByNumber(-result).name);
+
+const isResultOf = (argument: Argument): argument is ResultOf =>
+  typeof argument === 'object' && argument !== null && 'resultOf' in argument;
+
+function indexOf(calls: readonly Call[], { resultOf }: ResultOf, before: number): number {
+  const index = calls.lastIndexOf(resultOf, before - 1);
+  if (index < 0)
+    throw new Error(`writing a batch: ${resultOf.name} does not come before the call that uses its result`);
+  return index;
+}
+
+/** Not a system call, but what turns process 1 into the init of --as-pid2 while its new child goes on. */
+export const BECOME_INIT_CALL: Call = { name: 'become_init', args: [] };
+
+function opNumber(written: Call): number {
+  return written === BECOME_INIT_CALL ? BECOME_INIT : syscallNumber(written.name);
+}

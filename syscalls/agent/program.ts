@@ -1,0 +1,79 @@
+/** Machine code of this machine's architecture, made when the first agent starts and kept. */
+import { call } from '../call.ts';
+import { F, F_SEAL, MAP, MFD, PROT } from '../constants.ts';
+import { passableFd } from '../fd.ts';
+import { hostArchitecture, syscallNumbers } from '../machine.ts';
+import { memoryAt, perform, SyscallError, syscall } from '../syscall.ts';
+import { assembleArm64 } from './arm64.ts';
+import type { Assembled, Assembler } from './assembler.ts';
+import { type Architecture, elfExecutable } from './elf.ts';
+import { agentProgram, stubProgram } from './programs.ts';
+import { assembleX86_64 } from './x86_64.ts';
+
+/** Assembles a program for an architecture. */
+export function assemble(architecture: Architecture, program: (a: Assembler) => void): Assembled {
+  return architecture === 'x86_64' ? assembleX86_64(program) : assembleArm64(program);
+}
+
+const PAGE = 4096;
+/** What the child of clone3 has for a stack; it never uses it, but a signal frame would. */
+const STACK_SIZE = 16384;
+
+export interface Stub {
+  /** Address of the stub's code. */
+  code: bigint;
+  /** Memory for clone3's arguments and the stub's batch. */
+  scratch: { address: bigint; bytes: Uint8Array };
+  stack: { address: bigint; size: number };
+}
+
+let stub: Stub | undefined;
+let agentFd: number | undefined;
+
+/** The stub in executable memory. Throws SyscallError. */
+export function loadStub(): Stub {
+  if (stub) return stub;
+  const { code } = assemble(hostArchitecture(), stubProgram(syscallNumbers()));
+  // The code is written before the page turns executable: never both at once.
+  const map = (size: number) =>
+    BigInt(syscall('mmap', 0, size, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0));
+  const address = map(PAGE);
+  memoryAt(address, PAGE).set(code);
+  syscall('mprotect', address, PAGE, PROT.READ | PROT.EXEC);
+  const scratch = map(PAGE + STACK_SIZE);
+  stub = {
+    code: address,
+    scratch: { address: scratch, bytes: memoryAt(scratch, PAGE) },
+    stack: { address: scratch + BigInt(PAGE), size: STACK_SIZE },
+  };
+  return stub;
+}
+
+/** The agent's executable as a sealed memfd. Throws an Error that says what forbids it. */
+export function agentExecutable(): number {
+  if (agentFd !== undefined) return agentFd;
+  const { code } = assemble(hostArchitecture(), agentProgram(syscallNumbers()));
+  const fd = passableFd(executableMemfd());
+  const elf = elfExecutable(hostArchitecture(), code);
+  syscall('write', fd, elf, elf.length);
+  syscall('fcntl', fd, F.ADD_SEALS, F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE);
+  agentFd = fd;
+  return fd;
+}
+
+function executableMemfd(): number {
+  const flags = MFD.CLOEXEC | MFD.ALLOW_SEALING;
+  try {
+    return syscall('memfd_create', 'nspawn-agent', flags | MFD.EXEC);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    if (error.code === 'EACCES') {
+      throw new Error(
+        'starting a container: sysctl vm.memfd_noexec=2 forbids executable memory files; set it to 0 or 1',
+      );
+    }
+    // Kernels before 6.3 don't know MFD_EXEC, and make executable ones without it.
+    if (error.code !== 'EINVAL') throw error;
+    return perform(call('memfd_create', 'nspawn-agent', flags));
+  }
+}

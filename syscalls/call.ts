@@ -1,0 +1,90 @@
+/**
+ * A system call as data: the same description is performed by this process (syscall.ts), by an agent in a container
+ * (agent/agent.ts), or only printed (format.ts).
+ */
+
+/** Bytes with pointers in them, such as struct sock_fprog: each argument's address is put at its offset. */
+export interface Struct {
+  bytes: Uint8Array;
+  pointers: readonly (readonly [offset: number, target: Argument])[];
+}
+
+/** What an earlier call of the same batch returned. Only agents know these. */
+export interface ResultOf {
+  resultOf: Call;
+}
+
+/**
+ * An argument: a value as it is, or something whose address is handed over: a string (ended by NUL), bytes to read,
+ * bytes to fill (`out`), an array of strings ended by a null pointer, or a struct.
+ */
+export type Argument =
+  | number
+  | bigint
+  | null
+  | string
+  | Uint8Array
+  | { out: Uint8Array }
+  | readonly string[]
+  | Struct
+  | ResultOf;
+
+export interface Call {
+  readonly name: string;
+  readonly args: readonly Argument[];
+  /** Names of the errors that are no failure here; 'any' stands for all of them. */
+  readonly allow?: readonly string[] | 'any';
+}
+
+/** Describes a system call. */
+export const call = (name: string, ...args: Argument[]): Call => ({ name, args });
+
+/** The same call, which may fail with the errors named (all, when none is named). */
+export const allowing = (wrapped: Call, ...errors: string[]): Call => ({
+  ...wrapped,
+  allow: errors.length ? errors : 'any',
+});
+
+/** True if this error, by its name, is no failure of the call. */
+export const isAllowed = (wrapped: Call, error: string): boolean =>
+  wrapped.allow === 'any' || (wrapped.allow?.includes(error) ?? false);
+
+export const resultOf = (earlier: Call): ResultOf => ({ resultOf: earlier });
+
+const encoder = new TextEncoder();
+
+/** A string as C wants it. Throws if it has a NUL inside, which would cut it short. */
+export function cString(text: string): Uint8Array {
+  if (text.includes('\0'))
+    throw new Error(`passing ${JSON.stringify(text)} to the kernel: it has a NUL character in it`);
+  const bytes = new Uint8Array(text.length * 3 + 1);
+  const { written } = encoder.encodeInto(text, bytes);
+  return bytes.subarray(0, written + 1);
+}
+
+/** Where the memory behind an argument comes from: puts bytes somewhere and tells their address. */
+export type Placer = (bytes: Uint8Array, output: boolean) => number | bigint;
+
+/** The word that stands for an argument, with what it points to put in place. */
+export function argumentWord(argument: Exclude<Argument, ResultOf>, place: Placer): number | bigint {
+  if (argument === null) return 0;
+  if (typeof argument === 'number' || typeof argument === 'bigint') return argument;
+  if (typeof argument === 'string') return place(cString(argument), false);
+  if (argument instanceof Uint8Array) return place(argument, false);
+  if ('out' in argument) return place(argument.out, true);
+  if ('bytes' in argument) return place(structBytes(argument, place), false);
+  const pointers: [number, Argument][] = (argument as readonly string[]).map((text, i) => [8 * i, text]);
+  return place(structBytes({ bytes: new Uint8Array(8 * (pointers.length + 1)), pointers }, place), false);
+}
+
+function structBytes({ bytes, pointers }: Struct, place: Placer): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (const [offset, target] of pointers) {
+    view.setBigUint64(
+      offset,
+      BigInt.asUintN(64, BigInt(argumentWord(target as Exclude<Argument, ResultOf>, place))),
+      true,
+    );
+  }
+  return bytes;
+}

@@ -1,0 +1,128 @@
+/**
+ * Files by descriptor. Paths "in root" are resolved by openat2(2) so that no symlink, no `..` and no magic link of
+ * /proc leads out of the tree below a directory.
+ */
+import { type Argument, allowing, type Call, call, resultOf } from './call.ts';
+import { AT, O, RESOLVE, S, STATX } from './constants.ts';
+import type { Fd } from './mount.ts';
+import { syscall } from './syscall.ts';
+
+const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
+
+/** struct open_how, linux/openat2.h: flags, mode, resolve; each a word. */
+function openHow(flags: number, mode: number, resolve: number): Uint8Array {
+  return new Uint8Array(new BigUint64Array([BigInt(flags), BigInt(mode), BigInt(resolve)]).buffer);
+}
+const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
+
+/** Opens `path` with `root` as its root directory. Opening never waits, not even for a fifo. */
+export function openInRoot(root: Fd, path: string, flags: number, mode = 0): Call {
+  const how = openHow(flags | O.CLOEXEC | (flags & O.PATH ? 0 : O.NONBLOCK | O.NOCTTY), mode, IN_ROOT);
+  return call('openat2', fdOf(root), path, how, how.length);
+}
+
+/** The directory part and the last name of an absolute path; the last name may itself be a symlink. */
+export function splitPath(path: string): { parent: string; name: string } {
+  const trimmed = path.replace(/\/+$/, '');
+  const slash = trimmed.lastIndexOf('/');
+  return { parent: trimmed.slice(0, slash) || '/', name: trimmed.slice(slash + 1) };
+}
+
+/** The calls that make directories from the root down to `path`; what exists is left as it is (mkdir -p). */
+export function makeDirectories(root: Fd, path: string, mode: number): Call[] {
+  const names = path.split('/').filter(Boolean);
+  return names.flatMap((name, i) =>
+    makeInDirectory(root, `/${names.slice(0, i).join('/')}`, at => [
+      allowing(call('mkdirat', at, name, mode), 'EEXIST'),
+    ]),
+  );
+}
+
+/** The calls that open a directory, do something in it, and close it. */
+export function makeInDirectory(root: Fd, directory: string, calls: (at: Argument) => Call[]): Call[] {
+  const open = openInRoot(root, directory, O.PATH | O.DIRECTORY);
+  return [open, ...calls(resultOf(open)), call('close', resultOf(open))];
+}
+
+/** What statx(2) tells of a file. Times are left out. */
+export interface FileStatus {
+  /** File type and permissions, as st_mode. */
+  mode: number;
+  size: number;
+  uid: number;
+  gid: number;
+  inode: bigint;
+  deviceMajor: number;
+  deviceMinor: number;
+  /** Of a device node: what it stands for. */
+  rdevMajor: number;
+  rdevMinor: number;
+}
+
+/** Offsets in struct statx, linux/stat.h */
+const STATX_OFFSETS = {
+  uid: 20,
+  gid: 24,
+  mode: 28,
+  inode: 32,
+  size: 40,
+  rdevMajor: 128,
+  rdevMinor: 132,
+  devMajor: 136,
+  devMinor: 140,
+  total: 256,
+} as const;
+
+/** statx of what a descriptor refers to; `status` reads it once the call has run. */
+export function statusOf(fd: Fd): { call: Call; status: () => FileStatus } {
+  const bytes = new Uint8Array(STATX_OFFSETS.total);
+  return {
+    call: call('statx', fdOf(fd), '', AT.EMPTY_PATH | AT.SYMLINK_NOFOLLOW, STATX.BASIC_STATS, { out: bytes }),
+    status() {
+      const view = new DataView(bytes.buffer);
+      return {
+        mode: view.getUint16(STATX_OFFSETS.mode, true),
+        size: Number(view.getBigUint64(STATX_OFFSETS.size, true)),
+        uid: view.getUint32(STATX_OFFSETS.uid, true),
+        gid: view.getUint32(STATX_OFFSETS.gid, true),
+        inode: view.getBigUint64(STATX_OFFSETS.inode, true),
+        deviceMajor: view.getUint32(STATX_OFFSETS.devMajor, true),
+        deviceMinor: view.getUint32(STATX_OFFSETS.devMinor, true),
+        rdevMajor: view.getUint32(STATX_OFFSETS.rdevMajor, true),
+        rdevMinor: view.getUint32(STATX_OFFSETS.rdevMinor, true),
+      };
+    },
+  };
+}
+
+export const fileType = (mode: number): number => mode & S.IFMT;
+
+const TYPE_NAMES: readonly (readonly [number, string])[] = [
+  [S.IFREG, 'a regular file'],
+  [S.IFDIR, 'a directory'],
+  [S.IFIFO, 'a fifo'],
+  [S.IFSOCK, 'a socket'],
+  [S.IFCHR, 'a character device'],
+  [S.IFBLK, 'a block device'],
+];
+/** 'a directory', 'a fifo' …; a symlink is what is left. */
+export const typeName = (mode: number): string =>
+  TYPE_NAMES.find(([type]) => type === fileType(mode))?.[1] ?? 'a symlink';
+
+/** A device number as the kernel's calls take it, linux/kdev_t.h new_encode_dev */
+export const deviceNumber = (major: number, minor: number): number =>
+  ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+
+/** Reads a descriptor to its end. Throws SyscallError, or an Error when there are more than `limit` bytes. */
+export function readAll(fd: number, limit: number): Buffer {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for (;;) {
+    const chunk = new Uint8Array(65536);
+    const length = syscall('read', fd, { out: chunk }, chunk.length);
+    if (length === 0) return Buffer.concat(chunks);
+    chunks.push(chunk.subarray(0, length));
+    total += length;
+    if (total > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
+  }
+}

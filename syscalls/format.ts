@@ -1,0 +1,111 @@
+/** System calls as a person would write them, in strace's manner: for error lines and the trace. */
+import type { Argument, Call } from './call.ts';
+import * as k from './constants.ts';
+import { errnoByNumber } from './errno.ts';
+
+type Flags = Readonly<Record<string, number | bigint>>;
+type Kind = 'number' | 'hex' | 'octal' | 'fd' | { prefix: string; flags: Flags } | { prefix: string; oneOf: Flags };
+
+const flags = (prefix: string, table: Flags): Kind => ({ prefix, flags: table });
+const oneOf = (prefix: string, table: Flags): Kind => ({ prefix, oneOf: table });
+
+const AT_FLAGS = flags('AT_', { ...k.AT, FDCWD: 0 });
+const OPEN = flags('O_', k.O);
+const MOUNT = flags('MS_', k.MS);
+const SOCKET = flags('SOCK_', { CLOEXEC: k.SOCK.CLOEXEC, NONBLOCK: k.SOCK.NONBLOCK, DGRAM: 2, STREAM: 1 });
+const N = 'number';
+
+/** How the arguments of the calls in use are written; other calls and arguments show plain numbers. */
+const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
+  openat: ['fd', N, OPEN, 'octal'],
+  openat2: ['fd', N, N, N],
+  open_tree: [
+    'fd',
+    N,
+    flags('', {
+      OPEN_TREE_CLONE: 1,
+      AT_RECURSIVE: k.AT.RECURSIVE,
+      AT_EMPTY_PATH: k.AT.EMPTY_PATH,
+      OPEN_TREE_CLOEXEC: k.O.CLOEXEC,
+      AT_SYMLINK_NOFOLLOW: 0x100,
+    }),
+  ],
+  move_mount: ['fd', N, 'fd', N, flags('MOVE_MOUNT_', k.MOVE_MOUNT)],
+  mount_setattr: ['fd', N, AT_FLAGS, N, N],
+  fsopen: [N, flags('FSOPEN_', { CLOEXEC: 1 })],
+  fsconfig: ['fd', oneOf('FSCONFIG_', k.FSCONFIG), N, N, N],
+  fsmount: ['fd', flags('FSMOUNT_', { CLOEXEC: 1 }), flags('MOUNT_ATTR_', k.MOUNT_ATTR)],
+  mount: [N, N, N, MOUNT, N],
+  umount2: [N, flags('', { MNT_DETACH: k.MNT_DETACH, UMOUNT_NOFOLLOW: k.UMOUNT_NOFOLLOW })],
+  mkdirat: ['fd', N, 'octal'],
+  mknodat: ['fd', N, 'octal', 'hex'],
+  symlinkat: [N, 'fd', N],
+  unlinkat: ['fd', N, AT_FLAGS],
+  readlinkat: ['fd', N, N, N],
+  fchmodat: ['fd', N, 'octal'],
+  fchownat: ['fd', N, N, N, AT_FLAGS],
+  statx: ['fd', N, AT_FLAGS, 'hex', N],
+  close_range: [N, 'hex', flags('CLOSE_RANGE_', k.CLOSE_RANGE)],
+  prctl: [oneOf('PR_', k.PR), N, N, N, N],
+  memfd_create: [N, flags('MFD_', k.MFD)],
+  mmap: ['hex', N, flags('PROT_', k.PROT), flags('MAP_', k.MAP), N, N],
+  socket: [oneOf('AF_', k.AF), SOCKET, N],
+  socketpair: [oneOf('AF_', k.AF), SOCKET, N, N],
+  execveat: ['fd', N, N, N, AT_FLAGS],
+  waitid: [oneOf('P_', k.P), N, N, flags('W', k.W), N],
+  ioctl: ['fd', oneOf('', { ...prefixed('TIOC', k.TIOC), ...prefixed('TC', k.TC) }), N],
+  umask: ['octal'],
+  personality: ['hex'],
+};
+
+function prefixed(prefix: string, table: Flags): Flags {
+  return Object.fromEntries(Object.entries(table).map(([name, value]) => [prefix + name, value]));
+}
+
+/** `name(argument, …)`. Environments and other long lists are cut. */
+export function formatCall(formatted: Call): string {
+  const kinds = SIGNATURES[formatted.name] ?? [];
+  return `${formatted.name}(${formatted.args.map((argument, i) => formatArgument(argument, kinds[i] ?? N)).join(', ')})`;
+}
+
+/** `name(argument, …) = result`, with the error's name for -errno. */
+export function formatResult(traced: Call, result: number): string {
+  if (result >= 0 || result < -4095) return `${formatCall(traced)} = ${result}`;
+  const { name, text } = errnoByNumber(-result);
+  return `${formatCall(traced)} = -1 ${name} (${text})`;
+}
+
+const LONGEST_LIST = 16;
+
+function formatArgument(argument: Argument, kind: Kind): string {
+  if (argument === null) return 'NULL';
+  if (typeof argument === 'string') return JSON.stringify(argument);
+  if (typeof argument === 'number' || typeof argument === 'bigint') return formatNumber(argument, kind);
+  if (argument instanceof Uint8Array) return `{${argument.byteLength} bytes}`;
+  if ('out' in argument) return `{${argument.out.byteLength} bytes}`;
+  if ('resultOf' in argument) return `<${argument.resultOf.name}>`;
+  if ('bytes' in argument) return `{${argument.bytes.byteLength} bytes}`;
+  const shown = argument.slice(0, LONGEST_LIST).map(text => JSON.stringify(text));
+  return `[${shown.join(', ')}${argument.length > LONGEST_LIST ? ', …' : ''}]`;
+}
+
+function formatNumber(value: number | bigint, kind: Kind): string {
+  if (kind === 'fd' && Number(value) === k.AT.FDCWD) return 'AT_FDCWD';
+  if (kind === 'hex') return `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
+  if (kind === 'octal') return `0${value.toString(8)}`;
+  if (typeof kind === 'string') return String(value);
+  if ('oneOf' in kind) {
+    const name = Object.keys(kind.oneOf).find(key => BigInt(kind.oneOf[key]!) === BigInt(value));
+    return name ? kind.prefix + name : String(value);
+  }
+  let rest = BigInt(value);
+  const names: string[] = [];
+  for (const [name, bit] of Object.entries(kind.flags)) {
+    const bits = BigInt(bit);
+    if (bits === 0n || (rest & bits) !== bits) continue;
+    names.push(kind.prefix + name);
+    rest &= ~bits;
+  }
+  if (rest !== 0n || names.length === 0) names.push(rest === 0n ? '0' : `0x${rest.toString(16)}`);
+  return names.join('|');
+}

@@ -1,0 +1,113 @@
+/** Processes by their pidfd, and what a process may change about itself. */
+import { type Call, call } from './call.ts';
+import { CLD, P, PR, PR_CAP_AMBIENT_CLEAR_ALL, SIG, SIG_SETMASK, W } from './constants.ts';
+import { syscall } from './syscall.ts';
+
+/** How a process ended: its exit status, or the number of the signal that killed it. */
+export type Ending = { exited: number } | { killed: number };
+
+/** Offsets in siginfo_t as waitid(2) fills it on 64-bit machines, asm-generic/siginfo.h */
+const SIGINFO = { code: 8, pid: 16, status: 24, size: 128 } as const;
+
+function wait(pidfd: number, options: number): Ending | undefined {
+  const info = new DataView(new ArrayBuffer(SIGINFO.size));
+  syscall('waitid', P.PIDFD, pidfd, { out: new Uint8Array(info.buffer) }, W.EXITED | options, null);
+  if (info.getInt32(SIGINFO.pid, true) === 0) return undefined;
+  const status = info.getInt32(SIGINFO.status, true);
+  return info.getInt32(SIGINFO.code, true) === CLD.EXITED ? { exited: status } : { killed: status };
+}
+
+/** Reaps a child if it has ended; undefined while it runs. Throws SyscallError. */
+export const reapIfEnded = (pidfd: number): Ending | undefined => wait(pidfd, W.NOHANG);
+
+/** How a child has ended, without reaping it; undefined while it runs. Throws SyscallError. */
+export const endingOf = (pidfd: number): Ending | undefined => wait(pidfd, W.NOHANG | W.NOWAIT);
+
+/** Kills a child that is known to be ours, and waits for its end. Throws SyscallError. */
+export function killAndReap(pidfd: number): Ending {
+  signalProcess(pidfd, SIG.KILL);
+  return wait(pidfd, 0)!;
+}
+
+/** Sends a signal; a process that has ended already gets none. Throws SyscallError. */
+export function signalProcess(pidfd: number, signal: number): void {
+  try {
+    syscall('pidfd_send_signal', pidfd, signal, null, 0);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ESRCH') throw error;
+  }
+}
+
+/** A descriptor for a process. Throws SyscallError; ESRCH when there is none of this number. */
+export const openProcess = (pid: number): number => syscall('pidfd_open', pid, 0);
+
+// What the agent does to itself on its way to the payload.
+
+/** struct sigaction of the kernel: handler, flags, restorer, mask; all zero is SIG_DFL. */
+const DEFAULT_ACTION = new Uint8Array(32);
+const SIGSET_SIZE = 8;
+export const defaultSignalAction = (signal: number): Call =>
+  call('rt_sigaction', signal, DEFAULT_ACTION, null, SIGSET_SIZE);
+export const setSignalMask = (blocked: Uint8Array): Call =>
+  call('rt_sigprocmask', SIG_SETMASK, blocked, null, SIGSET_SIZE);
+export const NO_SIGNALS = new Uint8Array(SIGSET_SIZE);
+export const ALL_SIGNALS = new Uint8Array(SIGSET_SIZE).fill(0xff);
+
+export const dieWithParent: Call = call('prctl', PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0);
+export const noNewPrivileges: Call = call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+export const dropBounding = (capability: number): Call => call('prctl', PR.CAPBSET_DROP, capability, 0, 0, 0);
+export const clearAmbient: Call = call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+
+/** linux/capability.h: _LINUX_CAPABILITY_VERSION_3 */
+const CAPABILITY_VERSION = 0x20080522;
+
+/**
+ * Empties the inheritable set of an agent, which has this process's sets; see capset(2). Left alone, it would hand
+ * what nspawn's caller inherited on to programs with file capabilities. Throws SyscallError.
+ */
+export function clearInheritable(): Call {
+  const header = new Uint8Array(new Uint32Array([CAPABILITY_VERSION, 0]).buffer);
+  // Twice (for 32 capabilities each) effective, permitted, inheritable.
+  const sets = new Uint32Array(6);
+  syscall('capget', header, { out: new Uint8Array(sets.buffer) });
+  sets[2] = 0;
+  sets[5] = 0;
+  return call('capset', header, new Uint8Array(sets.buffer));
+}
+
+export const setPersonality = (persona: number): Call => call('personality', persona);
+export const setHostname = (name: string): Call => call('sethostname', name, Buffer.byteLength(name));
+export const setGroups = (groups: readonly number[]): Call =>
+  call('setgroups', groups.length, new Uint8Array(new Uint32Array(groups).buffer));
+export const setGid = (gid: number): Call => call('setresgid', gid, gid, gid);
+export const setUid = (uid: number): Call => call('setresuid', uid, uid, uid);
+export const setUmask = (mask: number): Call => call('umask', mask);
+
+/** A limit in the units of setrlimit(2). */
+export type LimitValue = bigint | 'infinity';
+/** RLIM_INFINITY of asm-generic/resource.h: all ones. */
+const INFINITY = 0xffff_ffff_ffff_ffffn;
+
+/** Sets a resource limit of the caller, by its number. */
+export function setRlimit(resource: number, soft: LimitValue, hard: LimitValue): Call {
+  const limits = new BigUint64Array([soft, hard].map(limit => (limit === 'infinity' ? INFINITY : limit)));
+  return call('prlimit64', 0, resource, new Uint8Array(limits.buffer), null);
+}
+
+/** A process's resource limit; 0 is this process. Throws SyscallError. */
+export function getRlimit(pid: number, resource: number): { soft: LimitValue; hard: LimitValue } {
+  const limits = new BigUint64Array(2);
+  syscall('prlimit64', pid, resource, null, { out: new Uint8Array(limits.buffer) });
+  const [soft, hard] = [...limits].map((limit): LimitValue => (limit === INFINITY ? 'infinity' : limit));
+  return { soft: soft!, hard: hard! };
+}
+
+/** sched_setaffinity for the caller; `cpus` are CPU numbers. */
+export function setAffinity(cpus: readonly number[]): Call {
+  const mask = new Uint8Array((Math.max(...cpus, 0) >> 6) * 8 + 8);
+  for (const cpu of cpus) mask[cpu >> 3]! |= 1 << (cpu & 7);
+  return call('sched_setaffinity', 0, mask.length, mask);
+}
+
+/** The name that ps shows, at most 15 bytes. */
+export const setName = (name: string): Call => call('prctl', PR.SET_NAME, name, 0, 0, 0);

@@ -1,0 +1,130 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { checkOptions } from '../../src/options/check.ts';
+import { impliedOptions } from '../../src/options/implied.ts';
+import { UsageError } from '../../src/options/usage-error.ts';
+import type { ContainerOptions } from '../../src/options.ts';
+
+/** What checkOptions says of them, or '' when they are fine. */
+function complaint(options: ContainerOptions): string {
+  try {
+    checkOptions(options);
+    return '';
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return error.message;
+  }
+}
+
+const conflicts: [options: ContainerOptions, line: string][] = [
+  [{ boot: true, asPid2: true }, '--boot and --as-pid2 may not be combined'],
+  [{ boot: true, shareSystem: true }, '--boot and --share-system may not be combined'],
+  [{ asPid2: true, shareSystem: true }, '--as-pid2 and --share-system may not be combined'],
+  [{ directory: '/a', image: '/b' }, '--directory= and --image= may not be combined'],
+  [{ template: '/a', image: '/b', machine: 'm' }, '--template= and --image= may not be combined'],
+  [{ template: '/a' }, '--template= needs --directory= or --machine='],
+  [{ ephemeral: true, template: '/a', machine: 'm' }, '--ephemeral and --template= may not be combined'],
+  [{ ephemeral: true, linkJournal: 'host' }, '--ephemeral and --link-journal= may not be combined'],
+  [{ ephemeral: true, linkJournal: 'try-guest' }, '--ephemeral and --link-journal= may not be combined'],
+  [{ readOnly: true, volatile: 'yes' }, '--read-only and --volatile may not be combined'],
+  [{ readOnly: true, volatile: 'overlay' }, '--read-only and --volatile may not be combined'],
+  [{ networkBridge: 'a', networkZone: 'b' }, '--network-bridge= and --network-zone= may not be combined'],
+  [{ networkNamespacePath: '/n', networkVeth: true }, '--network-namespace-path= and options that make or move'],
+  [{ networkNamespacePath: '/n', networkMacvlans: ['a'] }, '--network-namespace-path= and options that make or move'],
+];
+
+for (const [options, line] of conflicts) {
+  test(`refuses ${JSON.stringify(options)} together`, () => {
+    assert.ok(complaint(options).startsWith(line), complaint(options));
+  });
+}
+
+const notYet: [options: ContainerOptions, option: string][] = [
+  [{ template: '/a', directory: '/b' }, '--template'],
+  [{ ephemeral: true }, '--ephemeral'],
+  [{ ephemeral: true, image: '/a' }, '--ephemeral'],
+  [{ image: '/a' }, '--image'],
+  [{ slice: 'a.slice' }, '--slice'],
+  [{ properties: ['A=b'] }, '--property'],
+  [{ register: true }, '--register=yes'],
+  [{ keepUnit: true }, '--keep-unit'],
+  [{ networkInterfaces: ['a'] }, '--network-interface'],
+  [{ networkMacvlans: ['a'] }, '--network-macvlan'],
+  [{ networkIpvlans: ['a'] }, '--network-ipvlan'],
+  [{ networkVeth: true }, '--network-veth'],
+  [{ networkVethExtra: ['a:b'] }, '--network-veth-extra'],
+  [{ networkBridge: 'a' }, '--network-bridge'],
+  [{ networkZone: 'a' }, '--network-zone'],
+  [{ networkNamespacePath: '/a' }, '--network-namespace-path'],
+  [{ networkNamespacePath: '/a', privateNetwork: true }, '--network-namespace-path'],
+  [{ selinuxContext: 'a' }, '--selinux-context'],
+  [{ selinuxApifsContext: 'a' }, '--selinux-apifs-context'],
+  [{ linkJournal: 'guest' }, '--link-journal=guest'],
+  [{ linkJournal: 'try-host' }, '--link-journal=try-host'],
+];
+
+for (const [options, option] of notYet) {
+  test(`does not support ${JSON.stringify(options)} yet`, () => {
+    assert.is(complaint(impliedOptions(options)), `${option} is not supported yet`);
+  });
+}
+
+const fine: ContainerOptions[] = [
+  {},
+  { directory: '/', machine: 'a', privateNetwork: true, command: ['ls'] },
+  { register: false, linkJournal: 'no', keepUnit: false, ephemeral: false, properties: [], networkInterfaces: [] },
+  { linkJournal: 'auto' },
+  { volatile: 'no', readOnly: true },
+  { boot: true, readOnly: true, shareSystem: false },
+  { shareSystem: true, register: true },
+];
+
+for (const options of fine) {
+  test(`takes ${JSON.stringify(options)}`, () => assert.is(complaint(impliedOptions(options)), ''));
+}
+
+const badValues: [options: ContainerOptions, line: string][] = [
+  [{ machine: '../etc' }, '--machine= takes a name of '],
+  [{ hostname: 'a_b' }, '--hostname= takes a name of '],
+  [{ uuid: 'x' }, '--uuid= takes a UUID'],
+  [{ user: '' }, '--user= takes a user name'],
+  [{ chdir: 'a' }, '--chdir= takes an absolute path'],
+  [{ environment: ['A=b', 'HOME'] }, '--setenv= takes NAME=VALUE, not "HOME"'],
+  [{ environment: ['1=b'] }, '--setenv= takes NAME'],
+  [{ killSignal: 65 }, '--kill-signal= takes a signal'],
+  [{ capabilities: ['CAP_KILL', 'CAP_FOO'] }, '--capability= takes capabilities'],
+  [{ dropCapabilities: ['CAP_FOO'] }, '--drop-capability= takes capabilities'],
+  [{ oomScoreAdjust: 1.5 }, '--oom-score-adjust= takes a number from -1000 to 1000, not "1.5"'],
+  [{ cpuAffinity: [0, -1] }, '--cpu-affinity= takes CPU numbers'],
+  [{ personality: 'pdp11' }, '--personality= takes '],
+  [{ binds: [{ source: '/a', destination: 'b', readOnly: false, recursive: true }] }, '--bind= takes an absolute path'],
+  [{ tmpfs: [{ path: 'a', options: '' }] }, '--tmpfs= takes an absolute path'],
+  [{ overlays: [{ lower: ['/a'], destination: 'b', readOnly: true }] }, '--overlay= takes an absolute path'],
+  [{ inaccessible: ['a'] }, '--inaccessible= takes an absolute path'],
+];
+
+for (const [options, line] of badValues) {
+  test(`refuses the value in ${JSON.stringify(options)}`, () => {
+    assert.ok(complaint(options).startsWith(line), complaint(options));
+  });
+}
+
+const implied: [options: ContainerOptions, more: ContainerOptions][] = [
+  [{}, {}],
+  [{ networkVeth: true }, { privateNetwork: true }],
+  [{ networkBridge: 'a' }, { networkVeth: true, privateNetwork: true }],
+  [{ networkZone: 'a' }, { networkVeth: true, privateNetwork: true }],
+  [{ networkInterfaces: ['a'] }, { privateNetwork: true }],
+  [{ networkMacvlans: ['a'] }, { privateNetwork: true }],
+  [{ networkIpvlans: ['a'] }, { privateNetwork: true }],
+  [{ networkVethExtra: ['a:b'] }, { privateNetwork: true }],
+  [{ networkInterfaces: [], networkVeth: false }, {}],
+  [{ networkNamespacePath: '/a' }, {}],
+  [{ shareSystem: true, register: true }, { register: false }],
+];
+
+for (const [options, more] of implied) {
+  test(`what ${JSON.stringify(options)} implies`, () => assert.equal(impliedOptions(options), { ...options, ...more }));
+}
+
+test.run();

@@ -1,0 +1,27 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseInterface, parseVethExtra, parseZone } from '../../src/options/network.ts';
+import { ValueError } from '../../src/options/usage-error.ts';
+
+const refuses = (parse: () => unknown) =>
+  assert.throws(parse, (error: unknown) => error instanceof ValueError && error.message.startsWith('takes '));
+
+test('interface names are those that the kernel and its sysctl files can carry', () => {
+  for (const name of ['lo', 'eth0', 'a.1', 'a'.repeat(15)]) assert.is(parseInterface(name), name);
+  const bad = ['', '.', '..', 'all', 'default', '12', 'a/b', 'a:b', 'a%d', 'a b', 'é', 'a'.repeat(16)];
+  for (const name of bad) refuses(() => parseInterface(name));
+});
+
+test('without a name in the container, an extra link has the same one there', () => {
+  assert.is(parseVethExtra('a:b'), 'a:b');
+  assert.is(parseVethExtra('a'), 'a:a');
+  assert.is(parseVethExtra('a:'), 'a:a');
+  for (const pair of ['', ':b', 'a:b:c', 'a:b:', 'a:12']) refuses(() => parseVethExtra(pair));
+});
+
+test('a zone leaves room for its bridge’s prefix', () => {
+  assert.is(parseZone('a'.repeat(12)), 'a'.repeat(12));
+  for (const zone of ['', 'a'.repeat(13), 'a/b']) refuses(() => parseZone(zone));
+});
+
+test.run();

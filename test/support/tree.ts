@@ -1,0 +1,157 @@
+/**
+ * Root trees to spawn. They are made once and kept outside the checkout. Nobody may change a kept one: tests that
+ * write to a tree, or let a container do so, take a copy.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { hasTool, isRoot, type Need } from './needs.ts';
+import { removeTree, type TemporaryDirectory, temporaryDirectory } from './temporary.ts';
+
+const SYSTEM_CACHE = '/var/cache/nspawn-test';
+const OWN_CACHE = isRoot
+  ? SYSTEM_CACHE
+  : join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nspawn-test');
+
+/** Path of a tree that is already made, if it is. */
+const kept = (name: string): string | undefined =>
+  [SYSTEM_CACHE, OWN_CACHE].map(cache => join(cache, name)).find(existsSync);
+
+/** A part of a tree's name that changes with what it is made from. */
+const fingerprint = (recipe: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify([process.arch, recipe]))
+    .digest('hex')
+    .slice(0, 12);
+
+/** What mmdebstrap is called with. systemd and dbus are for tests that boot, the rest is for tests to call inside. */
+const DEBIAN = [
+  '--mode=root',
+  '--variant=minbase',
+  '--include=systemd,systemd-sysv,dbus,iproute2,iputils-ping,procps,mount,libcap2-bin,tzdata',
+  '--dpkgopt=path-exclude=/usr/share/doc/*',
+  '--dpkgopt=path-exclude=/usr/share/man/*',
+  '--dpkgopt=path-exclude=/usr/share/locale/*',
+  // A machine that has never booted: machine-id(5).
+  '--customize-hook=: >"$1/etc/machine-id"',
+  'bookworm',
+];
+
+// Made under a lock, so that it happens once; under another name, so that there is never half a tree.
+const MAKE_DEBIAN = `
+  tree=$1; shift
+  test -e "$tree" && exit
+  rm -rf --one-file-system "$tree.partial"
+  timeout --kill-after=10 600 mmdebstrap "$@" "$tree.partial" 2>&1 && mv -T "$tree.partial" "$tree"`;
+
+/**
+ * A Debian bookworm tree with systemd in it. It is made by mmdebstrap, from the mirrors this machine uses; that needs
+ * root and takes a minute. Throws when it can't be made.
+ */
+export function debianTree(): string {
+  const name = `debian-${fingerprint(DEBIAN)}`;
+  const found = kept(name);
+  if (found) return found;
+  if (!isRoot) throw new Error('Making a Debian tree: not root');
+  if (!hasTool('mmdebstrap')) throw new Error('Making a Debian tree: mmdebstrap is not installed');
+  mkdirSync(SYSTEM_CACHE, { recursive: true });
+  const tree = join(SYSTEM_CACHE, name);
+  // --close: a daemon that mmdebstrap leaves behind (gpg-agent) must not keep the lock.
+  const command = ['--close', `${tree}.lock`, 'sh', '-c', MAKE_DEBIAN, 'sh', tree, ...DEBIAN];
+  const { status, stdout, error } = spawnSync('flock', command, { encoding: 'utf8' });
+  if (status === 0) return tree;
+  throw new Error(`Making a Debian tree: ${error?.message ?? stdout.trim().split('\n').slice(-3).join(' / ')}`);
+}
+
+/** The small text files of the busybox tree. */
+const BUSYBOX_FILES: Record<string, string> = {
+  'usr/lib/os-release': 'NAME=Busybox\nID=busybox\nPRETTY_NAME="Busybox tree"\n',
+  'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000:Guest:/home/guest:/bin/sh\n',
+  'etc/group': 'root:x:0:\ntty:x:5:\nguest:x:1000:\nextra:x:2000:guest\n',
+  'etc/hostname': 'busybox\n',
+};
+
+const BUSYBOX_DIRECTORIES =
+  'dev etc home/guest proc root run sys tmp usr/bin usr/lib usr/sbin usr/share/zoneinfo var/tmp'.split(' ');
+
+const BUSYBOX_LINKS: Record<string, string> = {
+  bin: 'usr/bin',
+  sbin: 'usr/sbin',
+  lib: 'usr/lib',
+  'etc/os-release': '../usr/lib/os-release',
+};
+
+/** A tree of a few megabytes with a static busybox and links to it, and the users root and guest (1000). */
+export function busyboxTree(): string {
+  const name = `busybox-${fingerprint([BUSYBOX_FILES, BUSYBOX_DIRECTORIES, BUSYBOX_LINKS, String(fillBusyboxTree)])}`;
+  const found = kept(name);
+  if (found) return found;
+  mkdirSync(OWN_CACHE, { recursive: true });
+  const partial = mkdtempSync(join(OWN_CACHE, `${name}.`));
+  fillBusyboxTree(partial);
+  try {
+    renameSync(partial, join(OWN_CACHE, name));
+  } catch (error) {
+    removeTree(partial);
+    if (!kept(name)) throw error; // Otherwise another test file was faster.
+  }
+  return join(OWN_CACHE, name);
+}
+
+function fillBusyboxTree(tree: string): void {
+  for (const path of BUSYBOX_DIRECTORIES) mkdirSync(join(tree, path), { recursive: true });
+  chmodSync(tree, 0o755);
+  chmodSync(join(tree, 'tmp'), 0o1777);
+  chmodSync(join(tree, 'var/tmp'), 0o1777);
+  for (const [path, target] of Object.entries(BUSYBOX_LINKS)) symlinkSync(target, join(tree, path));
+  for (const [path, text] of Object.entries(BUSYBOX_FILES)) writeFileSync(join(tree, path), text);
+  const busybox = execFileSync('which', ['busybox'], { encoding: 'utf8' }).trim();
+  copyFileSync(busybox, join(tree, 'usr/bin/busybox'));
+  // Such as bin/ash, sbin/ip or usr/bin/awk; and linuxrc, which is not for us.
+  for (const applet of execFileSync(busybox, ['--list-full'], { encoding: 'utf8' }).split('\n')) {
+    const [, path] = /^(?:usr\/)?(s?bin\/.+)$/.exec(applet) ?? [];
+    if (path && path !== 'bin/busybox') symlinkSync('/usr/bin/busybox', join(tree, 'usr', path));
+  }
+}
+
+/**
+ * A copy of a tree to write to. It goes with `using`. Of a Debian tree it takes a second or two, of a busybox tree
+ * nothing to speak of.
+ */
+export function copyTree(tree: string): TemporaryDirectory {
+  const copy = temporaryDirectory();
+  execFileSync('cp', ['--archive', '--reflink=auto', '--no-target-directory', tree, copy.path]);
+  return copy;
+}
+
+/** For needs(): a Debian tree is there, or can be made. */
+export const debian: Need = () => {
+  try {
+    debianTree();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
+
+/** For needs(): a busybox tree can be made. */
+export const busybox: Need = () => {
+  try {
+    busyboxTree();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
