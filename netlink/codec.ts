@@ -15,7 +15,7 @@ const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder();
 
 /** `length` rounded up to where the next attribute or message starts. */
-export function align(length: number): number {
+function align(length: number): number {
   return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 }
 

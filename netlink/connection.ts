@@ -118,15 +118,16 @@ export class Connection implements Disposable {
    * still to come is there already, as the kernel answers within send(), and goes on with a list within receive().
    */
   #receive(answer: Answer, deadline: number): Uint8Array | undefined {
-    for (;;) {
+    for (let losses = 0; losses < ATTEMPTS; losses++) {
       const timeout = answer.flaw === LOST ? 0 : Math.max(0, deadline - performance.now());
       try {
         return uninterrupted(() => this.#socket.receive(timeout));
       } catch (error) {
-        if (answer.flaw === LOST || !hasCode(error, 'ENOBUFS')) throw error;
+        if (!hasCode(error, 'ENOBUFS')) throw error;
         answer.flaw = LOST;
       }
     }
+    return undefined;
   }
 }
 

@@ -57,6 +57,7 @@ export {
 } from './link-request.ts';
 export type { LinkStatistics } from './link-statistics.ts';
 export { type Creation, decodeMessages, encodeRequest, type Message, type Query, type Request } from './message.ts';
+export type { Flag, Name } from './names.ts';
 export {
   decodeNeighbour,
   deleteNeighbour,

@@ -51,7 +51,7 @@ export function parseIpv4(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-export function formatIpv4(bytes: Uint8Array): string {
+function formatIpv4(bytes: Uint8Array): string {
   return bytes.join('.');
 }
 
@@ -86,7 +86,7 @@ function groupsOf(half: string, isLast: boolean): number[] | undefined {
 }
 
 /** Writes the one form of RFC 5952: lower case, no leading zeros, `::` for the first longest run of zero groups. */
-export function formatIpv6(bytes: Uint8Array): string {
+function formatIpv6(bytes: Uint8Array): string {
   const groups = Array.from({ length: 8 }, (_, i) => (bytes[2 * i]! << 8) | bytes[2 * i + 1]!);
   // Section 5: IPv4-mapped addresses, ::ffff:0:0/96, end in dotted decimal.
   const mapped = groups.slice(0, 5).every(group => group === 0) && groups[5] === 0xffff;

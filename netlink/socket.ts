@@ -18,8 +18,8 @@ export interface NetlinkSocket {
   /**
    * Waits at most `timeout` milliseconds (0: not at all) for a datagram, and returns the whole of it, however long: its
    * length is found first, with recv(MSG_PEEK | MSG_TRUNC). Undefined if none came. What is returned belongs to the
-   * caller; the next call must not write to it. Datagrams from others than the kernel (sender's port id not 0) must be
-   * dropped: any process with the right to may send them.
+   * caller; the next call must not write to it. Datagrams from others than the kernel (sender's port id not 0) are dropped,
+   * and the wait goes on: root of a container in the same namespace could send them.
    */
   receive(timeout: number): Uint8Array | undefined;
 

@@ -3,7 +3,9 @@
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 
-export type Logger = Readonly<Record<LogLevel, (message: string) => void>>;
+/** A message, or what makes it: called only where the level is shown. */
+export type Message = string | (() => string);
+export type Logger = Readonly<Record<LogLevel, (message: Message) => void>>;
 
 const ignore = () => {};
 /** Logs nothing. */

@@ -11,6 +11,8 @@ const LARGEST_FILE = 16 << 20;
 export interface RootView extends OwnedFd {
   /** Status of what a path leads to, symlinks followed inside the tree; undefined when there is nothing. */
   status(path: string): FileStatus | undefined;
+  /** Whether a path leads to something. */
+  has(path: string): boolean;
   /** A regular file's text; undefined when there is nothing. Throws when it is something else. */
   readText(path: string): string | undefined;
   /** A symlink's target; undefined when there is nothing, or no symlink. */
@@ -45,6 +47,10 @@ function viewFd(root: number): RootView {
   return {
     ...owned(root),
     open: path => openPath(path, O.PATH),
+    has(path) {
+      using file = openPath(path, O.PATH);
+      return file !== undefined;
+    },
     status(path) {
       using file = openPath(path, O.PATH);
       return file && statusOfFd(file.fd);

@@ -53,24 +53,26 @@ export const resultOf = (earlier: Call): ResultOf => ({ resultOf: earlier });
 
 const encoder = new TextEncoder();
 
-/** A string as C wants it. Throws if it has a NUL inside, which would cut it short. */
-export function cString(text: string): Uint8Array {
+/**
+ * Writes a string as C wants it, and returns its size with the NUL. It takes at most three bytes for each UTF-16 unit.
+ * Throws if it has a NUL inside, which would cut it short.
+ */
+export function writeCString(text: string, memory: Uint8Array, at: number): number {
   if (text.includes('\0'))
     throw new Error(`passing ${JSON.stringify(text)} to the kernel: it has a NUL character in it`);
-  const bytes = new Uint8Array(text.length * 3 + 1);
-  const { written } = encoder.encodeInto(text, bytes);
-  return bytes.subarray(0, written + 1);
+  const { written } = encoder.encodeInto(text, memory.subarray(at));
+  memory[at + written] = 0;
+  return written + 1;
 }
 
-/** Where the memory behind an argument comes from: puts bytes somewhere and tells their address. */
-export type Placer = (bytes: Uint8Array, output: boolean) => number | bigint;
+/** Where the memory behind an argument comes from: puts bytes or a C string somewhere and tells their address. */
+export type Placer = (placed: Uint8Array | string, output: boolean) => number | bigint;
 
 /** The word that stands for an argument, with what it points to put in place. */
 export function argumentWord(argument: Exclude<Argument, ResultOf>, place: Placer): number | bigint {
   if (argument === null) return 0;
   if (typeof argument === 'number' || typeof argument === 'bigint') return argument;
-  if (typeof argument === 'string') return place(cString(argument), false);
-  if (argument instanceof Uint8Array) return place(argument, false);
+  if (typeof argument === 'string' || argument instanceof Uint8Array) return place(argument, false);
   if ('out' in argument) return place(argument.out, true);
   if ('bytes' in argument) return place(structBytes(argument, place), false);
   const pointers: [number, Argument][] = (argument as readonly string[]).map((text, i) => [8 * i, text]);
@@ -80,11 +82,8 @@ export function argumentWord(argument: Exclude<Argument, ResultOf>, place: Place
 function structBytes({ bytes, pointers }: Struct, place: Placer): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (const [offset, target] of pointers) {
-    view.setBigUint64(
-      offset,
-      BigInt.asUintN(64, BigInt(argumentWord(target as Exclude<Argument, ResultOf>, place))),
-      true,
-    );
+    const word = argumentWord(target as Exclude<Argument, ResultOf>, place);
+    view.setBigUint64(offset, BigInt.asUintN(64, BigInt(word)), true);
   }
   return bytes;
 }

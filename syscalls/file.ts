@@ -11,7 +11,11 @@ const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
 
 /** struct open_how, linux/openat2.h: flags, mode, resolve; each a word. */
 function openHow(flags: number, mode: number, resolve: number): Uint8Array {
-  return new Uint8Array(new BigUint64Array([BigInt(flags), BigInt(mode), BigInt(resolve)]).buffer);
+  const how = new Uint32Array(6);
+  how[0] = flags;
+  how[2] = mode;
+  how[4] = resolve;
+  return new Uint8Array(how.buffer);
 }
 const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
 
@@ -38,8 +42,9 @@ export function makeDirectories(root: Fd, path: string, mode: number): Call[] {
   );
 }
 
-/** The calls that open a directory, do something in it, and close it. */
+/** The calls that open a directory, do something in it, and close it. The root itself needs no opening. */
 export function makeInDirectory(root: Fd, directory: string, calls: (at: Argument) => Call[]): Call[] {
+  if (directory === '/') return calls(fdOf(root));
   const open = openInRoot(root, directory, O.PATH | O.DIRECTORY);
   return [open, ...calls(resultOf(open)), call('close', resultOf(open))];
 }
@@ -118,7 +123,7 @@ export function readAll(fd: number, limit: number): Buffer {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for (;;) {
-    const chunk = new Uint8Array(65536);
+    const chunk = new Uint8Array(Math.max(CHUNK, total));
     const length = syscall('read', fd, { out: chunk }, chunk.length);
     if (length === 0) return Buffer.concat(chunks);
     chunks.push(chunk.subarray(0, length));
@@ -126,3 +131,6 @@ export function readAll(fd: number, limit: number): Buffer {
     if (total > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
   }
 }
+
+/** Most of what is read is short; each further read doubles. */
+const CHUNK = 4096;

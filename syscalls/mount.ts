@@ -27,8 +27,11 @@ export const cloneTree = (at: Fd, path: string, options: { recursive: boolean })
 
 /** struct mount_attr, linux/mount.h: what to set, what to clear, propagation, user namespace; each a word. */
 function mountAttr(change: { set?: number; clear?: number; propagation?: number }): Uint8Array {
-  const words = [change.set ?? 0, change.clear ?? 0, change.propagation ?? 0, 0];
-  return new Uint8Array(new BigUint64Array(words.map(BigInt)).buffer);
+  const words = new Uint32Array(8);
+  words[0] = change.set ?? 0;
+  words[2] = change.clear ?? 0;
+  words[4] = change.propagation ?? 0;
+  return new Uint8Array(words.buffer);
 }
 
 /** Changes a mount's attributes (MOUNT_ATTR) or propagation (MS.SLAVE, …), and with `recursive` those below it. */

@@ -1,5 +1,5 @@
 /** System calls of this process: the one way from JavaScript to the kernel. */
-import { type Argument, argumentWord, type Call, isAllowed, type ResultOf } from './call.ts';
+import { type Argument, argumentWord, type Call, isAllowed, type Placer, type ResultOf, writeCString } from './call.ts';
 import { type Errno, errnoByNumber } from './errno.ts';
 import { formatCall } from './format.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
@@ -49,12 +49,14 @@ export function perform(performed: Call): number {
   // The arguments' memory must stay until the call is over: `kept` holds it.
   const kept: Uint8Array[] = [];
   const words: (number | bigint)[] = [0, 0, 0, 0, 0, 0];
-  performed.args.forEach((argument, i) => {
-    words[i] = argumentWord(argument as Exclude<Argument, ResultOf>, bytes => {
-      kept.push(bytes);
-      return bytes.byteLength ? addressOf(bytes) : 0;
-    });
-  });
+  const place: Placer = placed => {
+    const bytes = typeof placed === 'string' ? cString(placed) : placed;
+    kept.push(bytes);
+    return bytes.byteLength ? addressOf(bytes) : 0;
+  };
+  for (let i = 0; i < performed.args.length; i++) {
+    words[i] = argumentWord(performed.args[i] as Exclude<Argument, ResultOf>, place);
+  }
 
   for (;;) {
     const result = Number(run(number, ...words));
@@ -90,3 +92,8 @@ export function callCode(address: bigint, a: bigint, b: bigint, c: bigint): numb
   return Number(koffi.call(address, codeType, a, b, c));
 }
 let codeType: ReturnType<Koffi['proto']> | undefined;
+
+function cString(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length * 3 + 1);
+  return bytes.subarray(0, writeCString(text, bytes, 0));
+}

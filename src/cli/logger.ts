@@ -1,6 +1,5 @@
 /** Shows log messages on standard error, through pino, as lines for people or as JSON for programs. */
-import type { Logger, LogLevel } from '../log.ts';
-import { LOG_LEVELS } from '../log.ts';
+import { LOG_LEVELS, type Logger, type LogLevel, type Message } from '../log.ts';
 import type { LogFormat } from './options.ts';
 
 export interface CommandLineLogger extends Logger {
@@ -24,8 +23,9 @@ export function createLogger(level: LogLevel, format: LogFormat): CommandLineLog
     held = undefined;
     for (const line of lines) log(line.level, line.message);
   };
-  const log = (at: LogLevel, message: string) => {
+  const log = (at: LogLevel, lazy: Message) => {
     if (LOG_LEVELS.indexOf(at) < lowest) return;
+    const message = typeof lazy === 'string' ? lazy : lazy();
     if (held) {
       held.push({ level: at, message });
       if (at === 'warn' || at === 'error' || level === 'trace') release();

@@ -1,8 +1,6 @@
 /** Steps that look at what they find before they know what to do. They read through the agent or from outside. */
-import { encodeRequest, setLinkUp, verifyAcknowledged } from '../../netlink/index.ts';
-import { type Argument, allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AF, AT, MOUNT_ATTR, NETLINK_ROUTE, O, S, SOCK } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AT, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import {
   deviceNumber,
   fileType,
@@ -13,13 +11,13 @@ import {
   statusOf,
   typeName,
 } from '../../syscalls/file.ts';
-import { attachMount, cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
-import { perform, syscall } from '../../syscalls/syscall.ts';
+import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { hostHas, readHostFile } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
+import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
-import type { StaticAction } from './step-calls.ts';
+import type { StaticAction } from './static-steps.ts';
 
 const HERE = AT.FDCWD;
 export type DynamicAction = Exclude<StepAction, StaticAction>;
@@ -100,50 +98,6 @@ export const DYNAMIC_STEPS: {
     agent.run(mountNothing(path, fileType(mode)));
   },
 
-  'set up kernel log'(_, { agent, keep }) {
-    const fifo = openInRoot(HERE, '/dev/kmsg', O.PATH);
-    const copy = cloneTree(fifo, '', { recursive: false });
-    const target = openInRoot(HERE, '/proc/kmsg', O.PATH);
-    agent.run([
-      ...makeInDirectory(HERE, '/dev', at => [call('mknodat', at, 'kmsg', S.IFIFO | 0o600, 0)]),
-      fifo,
-      copy,
-      target,
-      attachMount(copy, target),
-      ...[fifo, copy, target].map(open => call('close', resultOf(open))),
-    ]);
-    // A reader of /proc/kmsg shall wait, as on a host: so the fifo always has a writer, which is us.
-    using container = containerView(agent.pid);
-    using found = container.open('/dev/kmsg')!;
-    const writer = keep.use(
-      owned(syscall('openat', AT.FDCWD, `/proc/self/fd/${found.fd}`, O.RDWR | O.NONBLOCK | O.CLOEXEC, 0)),
-    );
-    assertFifo(writer.fd);
-    // Under its own name it would block writers once it is full; a container has no /dev/kmsg.
-    agent.run(makeInDirectory(HERE, '/dev', at => [call('unlinkat', at, 'kmsg', 0)]));
-  },
-
-  'set boot id'(_, { agent }) {
-    const name = '.nspawn-boot-id';
-    const target = openInRoot(HERE, '/proc/sys/kernel/random/boot_id', O.PATH);
-    agent.run([
-      ...makeInDirectory(HERE, '/dev', at => {
-        const copy: Call = call('open_tree', at, name, OPEN_TREE_CLONE);
-        return [
-          ...writeNewFile(at, name, Buffer.from(`${crypto.randomUUID()}\n`), 0o444),
-          copy,
-          setMountAttributes(copy, {
-            set: MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC,
-          }),
-          target,
-          attachMount(copy, target),
-          call('unlinkat', at, name, 0),
-          ...[copy, target].map(open => call('close', resultOf(open))),
-        ];
-      }),
-    ]);
-  },
-
   'copy file'({ from, path, replace }, { agent, log }) {
     const content = readHostFile(from);
     using container = containerView(agent.pid);
@@ -176,37 +130,11 @@ export const DYNAMIC_STEPS: {
       ]),
     ]);
   },
-
-  'bring loopback up'(_, { agent }) {
-    const request = setLinkUp(LOOPBACK_INDEX);
-    const message = encodeRequest(request, 1);
-    const answer = new Uint8Array(4096);
-    const socket = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
-    const receive = call('recvfrom', resultOf(socket), { out: answer }, answer.length, 0, null, null);
-    const results = agent.run([
-      socket,
-      call('sendto', resultOf(socket), message, message.length, 0, null, 0),
-      receive,
-      call('close', resultOf(socket)),
-    ]);
-    verifyAcknowledged(request, 1, answer.subarray(0, results[2]));
-  },
 };
 
 const UNSET_LOGINUID = '4294967295';
-/** In a fresh network namespace lo is the first link. */
-const LOOPBACK_INDEX = 1;
-const OPEN_TREE_CLONE = 1 | O.CLOEXEC;
-
 const writeText = (open: Call, text: string): Call =>
   call('write', resultOf(open), Buffer.from(text), Buffer.byteLength(text));
-
-/** Makes a file that must not be there yet; so it is a regular one, and nobody else's. */
-function writeNewFile(at: Argument, name: string, content: Uint8Array, mode: number): Call[] {
-  const flags = O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC;
-  const open = call('openat', at, name, flags, mode);
-  return [open, call('write', resultOf(open), content, content.length), call('close', resultOf(open))];
-}
 
 /** Type and permissions of what a path of the container leads to; undefined when there is nothing. */
 function statusInContainer(path: string, agent: Setup['agent']): number | undefined {
@@ -239,7 +167,7 @@ function mountNothing(path: string, type: number): Call[] {
   const made = mount.at(-1)!;
   const target = openInRoot(HERE, path, O.PATH);
   const isDirectory = type === S.IFDIR;
-  const copy = call('open_tree', resultOf(made), 'nothing', OPEN_TREE_CLONE);
+  const copy = call('open_tree', resultOf(made), 'nothing', OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
   const covering = isDirectory ? made : copy;
   return [
     ...mount,
@@ -249,11 +177,4 @@ function mountNothing(path: string, type: number): Call[] {
     attachMount(covering, target),
     ...[mount[0], made, target, ...(isDirectory ? [] : [copy])].map(open => call('close', resultOf(open))),
   ];
-}
-
-function assertFifo(fd: number): void {
-  const { call: look, status } = statusOf(fd);
-  perform(look);
-  if (fileType(status().mode) !== S.IFIFO)
-    throw new Error(`/dev/kmsg is ${typeName(status().mode)}, not the fifo that was made`);
 }

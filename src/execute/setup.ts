@@ -1,11 +1,12 @@
 /** Carries out the steps of a plan: the one place where steps are logged and their failures reported. */
 import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
-import type { Call } from '../../syscalls/call.ts';
+import { type Call, isAllowed } from '../../syscalls/call.ts';
+import { errnoByNumber } from '../../syscalls/errno.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { describeStep, type Plan, type Step, type StepAction } from '../plan/steps.ts';
 import { DYNAMIC_STEPS, type DynamicAction } from './dynamic-steps.ts';
-import { STATIC_STEPS, type StaticAction } from './step-calls.ts';
+import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.ts';
 
 /** What steps work with. */
 export interface Setup {
@@ -26,54 +27,91 @@ export class StepError extends Error {}
  * call tells its step. Throws StepError when a step fails that must not, AgentDiedError when the agent is gone.
  */
 export function carryOut(steps: readonly Step[], setup: Setup): void {
-  let batch: { step: Step; calls: Call[] }[] = [];
+  let batch: BatchedStep[] = [];
   for (const step of steps) {
+    setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
     const dynamic = (DYNAMIC_STEPS as Partial<Record<StepAction['do'], Dynamic>>)[step.action.do];
     if (!dynamic) {
-      batch.push({ step, calls: callsOf(step.action as StaticAction, setup) });
+      batch.push({ step, ...prepare(step, setup) });
       continue;
     }
     runBatch(batch, setup);
     batch = [];
-    setup.log.debug(describeStep(step, setup.plan.hostObjects));
-    try {
-      dynamic(step.action as DynamicAction, setup);
-    } catch (error) {
-      report(step, error, setup);
-    }
+    reporting(step, setup, () => dynamic(step.action as DynamicAction, setup));
   }
   runBatch(batch, setup);
 }
 
 type Dynamic = (action: DynamicAction, setup: Setup) => void;
 
-function callsOf(action: StaticAction, { fds }: Setup): Call[] {
-  const calls = STATIC_STEPS[action.do] as (action: StaticAction, fds: ReadonlyMap<string, number>) => Call[];
-  return calls(action, fds);
+interface BatchedStep extends Prepared {
+  step: Step;
+  /** The calls as the agent gets them: a step that may fail must not stop the others. */
+  sent: readonly Call[];
 }
 
-function runBatch(batch: readonly { step: Step; calls: Call[] }[], setup: Setup): void {
-  const { plan, agent, log } = setup;
-  for (const { step } of batch) log.debug(describeStep(step, plan.hostObjects));
+function prepare({ action, onFailure }: Step, { fds }: Setup): Prepared & { sent: readonly Call[] } {
+  const make = STATIC_STEPS[action.do as StaticAction['do']] as (action: StepAction, fds: Setup['fds']) => Prepared;
+  const prepared = make(action, fds);
+  // A call that builds on a failed one fails too: a negative number is no descriptor.
+  const tolerant = (calls: readonly Call[]) => calls.map((each): Call => ({ ...each, allow: 'any' }));
+  return {
+    ...prepared,
+    sent: onFailure === 'fail' ? prepared.calls : relink(prepared.calls, tolerant(prepared.calls)),
+  };
+}
+
+/** `copies` of calls, with their references to each other's results put right. */
+function relink(calls: readonly Call[], copies: readonly Call[]): readonly Call[] {
+  for (const copy of copies) {
+    const args = copy.args.map(argument => {
+      if (typeof argument !== 'object' || argument === null || !('resultOf' in argument)) return argument;
+      return { resultOf: copies[calls.indexOf(argument.resultOf)]! };
+    });
+    Object.assign(copy, { args });
+  }
+  return copies;
+}
+
+function runBatch(batch: readonly BatchedStep[], setup: Setup): void {
+  if (batch.length === 0) return;
+  const sent = batch.flatMap(step => step.sent);
+  let results: number[];
+  try {
+    results = setup.agent.run(sent);
+  } catch (error) {
+    const failed = error instanceof SyscallError && batch.find(step => step.sent.includes(error.call));
+    if (!failed) throw error;
+    throw failure(failed.step, error, setup);
+  }
   let from = 0;
-  while (from < batch.length) {
-    try {
-      agent.run(batch.slice(from).flatMap(({ calls }) => calls));
-      return;
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      const failed = batch.findIndex(({ calls }) => calls.includes(error.call));
-      if (failed < 0) throw error;
-      report(batch[failed]!.step, error, setup);
-      from = failed + 1;
-    }
+  for (const { step, calls, after } of batch) {
+    const own = results.slice(from, from + calls.length);
+    from += calls.length;
+    reporting(step, setup, () => {
+      const wrong = own.findIndex((result, i) => isFailure(calls[i]!, result));
+      if (wrong >= 0) throw new SyscallError(calls[wrong]!, errnoByNumber(-own[wrong]!));
+      after?.(own, setup);
+    });
   }
 }
 
-/** Throws if the step must not fail, else logs. */
-function report(step: Step, error: unknown, { plan, log }: Setup): void {
-  if (error instanceof AgentDiedError) throw error;
-  const message = `${describeStep(step, plan.hostObjects)}: ${error instanceof Error ? error.message : String(error)}`;
-  if (step.onFailure === 'fail') throw new StepError(message, { cause: error });
-  log[step.onFailure](message);
+const isFailure = (ran: Call, result: number): boolean =>
+  result < 0 && result >= -4095 && !isAllowed(ran, errnoByNumber(-result).name);
+
+/** Does a step's work; throws if it fails and must not, else logs. */
+function reporting(step: Step, setup: Setup, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof AgentDiedError) throw error;
+    const failed = failure(step, error, setup);
+    if (step.onFailure === 'fail') throw failed;
+    setup.log[step.onFailure](failed.message);
+  }
+}
+
+function failure(step: Step, error: unknown, { plan }: Setup): StepError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new StepError(`${describeStep(step, plan.hostObjects)}: ${why}`, { cause: error });
 }

@@ -3,7 +3,8 @@ import { MOUNT_ATTR, S } from '../../syscalls/constants.ts';
 import { fileType } from '../../syscalls/file.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
 import { hostHas, hostStatus } from '../host.ts';
-import type { Step } from './steps.ts';
+import type { RootView } from '../root-view.ts';
+import type { DeviceNode, Step } from './steps.ts';
 
 /** Group of terminals, the same in all distributions: TTY_GID in systemd. */
 const TTY_GID = '5';
@@ -30,79 +31,83 @@ export const API_FILE_SYSTEMS: readonly Step[] = [
 ];
 
 /** SELinux's file system, which a kernel without SELinux does not have. */
-export const SELINUX_FILE_SYSTEM: Step = {
-  action: { do: 'bind read-only', path: '/sys/fs/selinux' },
-  onFailure: 'debug',
-};
+export const selinuxFileSystem = (): Step[] =>
+  hostHas(SELINUX_PATH) ? [{ action: { do: 'bind read-only', path: SELINUX_PATH }, onFailure: 'debug' }] : [];
+const SELINUX_PATH = '/sys/fs/selinux';
 
 /** Where a tree may have mounts of its host's that the container must not see. */
 export const API_PATHS = ['/dev', '/proc', '/run', '/sys'] as const;
 
 /** Directories that a tree needs; those that exist stay as they are. */
-const BASE_DIRECTORIES: readonly (readonly [path: string, mode: number])[] = [
-  ['/usr', 0o755],
-  ['/etc', 0o755],
-  ['/var', 0o755],
-  ['/home', 0o755],
-  ['/root', 0o750],
-  ['/tmp', 0o1777],
-  ['/run', 0o755],
-  ['/dev', 0o555],
-  ['/proc', 0o555],
-  ['/sys', 0o555],
+const BASE_DIRECTORIES = [
+  { path: '/usr', mode: 0o755 },
+  { path: '/etc', mode: 0o755 },
+  { path: '/var', mode: 0o755 },
+  { path: '/home', mode: 0o755 },
+  { path: '/root', mode: 0o750 },
+  { path: '/tmp', mode: 0o1777 },
+  { path: '/run', mode: 0o755 },
+  { path: '/dev', mode: 0o555 },
+  { path: '/proc', mode: 0o555 },
+  { path: '/sys', mode: 0o555 },
 ];
 
 /** Compatibility links into a merged /usr, made where what they need is there; the first of a name wins. */
-const BASE_LINKS: readonly (readonly [path: string, target: string, needs: string])[] = [
-  ['/bin', 'usr/bin', '/usr/bin'],
-  ['/sbin', 'usr/sbin', '/usr/sbin'],
-  ['/lib', 'usr/lib', '/usr/lib'],
+const BASE_LINKS = [
+  { path: '/bin', target: 'usr/bin', needs: '/usr/bin' },
+  { path: '/sbin', target: 'usr/sbin', needs: '/usr/sbin' },
+  { path: '/lib', target: 'usr/lib', needs: '/usr/lib' },
   ...(process.arch === 'x64'
-    ? ([
-        ['/lib64', 'usr/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2'],
-        ['/lib64', 'usr/lib64', '/usr/lib64/ld-linux-x86-64.so.2'],
-      ] as const)
+    ? [
+        {
+          path: '/lib64',
+          target: 'usr/lib/x86_64-linux-gnu',
+          needs: '/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2',
+        },
+        { path: '/lib64', target: 'usr/lib64', needs: '/usr/lib64/ld-linux-x86-64.so.2' },
+      ]
     : []),
 ];
 
-/** What a tree needs to be a root file system, made before it turns read-only. */
-export const BASE_FILE_SYSTEM: readonly Step[] = [
-  ...BASE_DIRECTORIES.map(
-    ([path, mode]): Step => ({ action: { do: 'make directory', path, mode }, onFailure: 'debug' }),
-  ),
-  ...BASE_LINKS.map(
-    ([path, target, needs]): Step => ({ action: { do: 'make symlink', path, target, needs }, onFailure: 'debug' }),
-  ),
-];
+/**
+ * What a tree needs to be a root file system, made before it turns read-only. `isEmpty` says that of the tree only
+ * /usr will be there.
+ */
+export function baseFileSystem(tree: RootView, isEmpty: boolean): Step[] {
+  const links = BASE_LINKS.filter(({ path, needs }) => (isEmpty || !tree.has(path)) && tree.has(needs));
+  return [
+    { action: { do: 'make directories', directories: BASE_DIRECTORIES }, onFailure: 'debug' },
+    ...links.map(({ path, target }): Step => ({ action: { do: 'make symlink', path, target }, onFailure: 'debug' })),
+  ];
+}
 
 /** Device nodes that a container gets from its host. */
 export const DEVICE_NODES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'net/tun'] as const;
 
 /** Symlinks in /dev; the last one only where the host has what it points to. */
-const DEVICE_LINKS: readonly (readonly [path: string, target: string])[] = [
-  ['/dev/ptmx', 'pts/ptmx'],
-  ['/dev/fd', '/proc/self/fd'],
-  ['/dev/stdin', '/proc/self/fd/0'],
-  ['/dev/stdout', '/proc/self/fd/1'],
-  ['/dev/stderr', '/proc/self/fd/2'],
+const DEVICE_LINKS = [
+  { name: 'ptmx', target: 'pts/ptmx' },
+  { name: 'fd', target: '/proc/self/fd' },
+  { name: 'stdin', target: '/proc/self/fd/0' },
+  { name: 'stdout', target: '/proc/self/fd/1' },
+  { name: 'stderr', target: '/proc/self/fd/2' },
 ];
-const CORE_LINK = ['/dev/core', '/proc/kcore'] as const;
+const CORE_LINK = { name: 'core', target: '/proc/kcore' };
 
-/** The steps that fill /dev, after this host's. Throws when something of the host's that should be a device is none. */
-export function devices(): Step[] {
-  const links = hostHas(CORE_LINK[1]) ? [...DEVICE_LINKS, CORE_LINK] : DEVICE_LINKS;
-  return [
-    ...DEVICE_NODES.flatMap(deviceNode),
-    ...links.map(([path, target]): Step => ({ action: { do: 'make symlink', path, target }, onFailure: 'fail' })),
-  ];
+/** The step that fills /dev, after this host's. Throws when something of the host's that should be a device is none. */
+export function devices(): Step {
+  const nodes = DEVICE_NODES.flatMap(deviceNode);
+  const directories = nodes.filter(({ name }) => name.includes('/')).map(({ name }) => name.split('/')[0]!);
+  const links = hostHas(CORE_LINK.target) ? [...DEVICE_LINKS, CORE_LINK] : DEVICE_LINKS;
+  return { action: { do: 'fill /dev', directories, nodes, links }, onFailure: 'fail' };
 }
 
-function deviceNode(name: string): Step[] {
+function deviceNode(name: string): DeviceNode[] {
   const path = `/dev/${name}`;
   const status = hostStatus(path);
   if (!status) return [];
   const type = fileType(status.mode);
   if (type !== S.IFCHR && type !== S.IFBLK) throw new Error(`copying the device node ${path}: it is no device`);
   const { mode, rdevMajor: major, rdevMinor: minor } = status;
-  return [{ action: { do: 'make device', path, mode, major, minor }, onFailure: 'fail' }];
+  return [{ name, mode, major, minor }];
 }

@@ -1,6 +1,7 @@
 /** What the container takes over of the host's configuration: the time zone and the DNS servers. */
 import { hostHas, readLink } from '../host.ts';
 import type { ContainerOptions, Timezone } from '../options.ts';
+import type { RootView } from '../root-view.ts';
 import { type PlanPart, type Step, should } from './steps.ts';
 
 const NOTHING: PlanPart = { hostObjects: {}, before: [], steps: [] };
@@ -17,19 +18,23 @@ const bound = (from: string, path: string): PlanPart => ({
 
 const LOCALTIME = '/etc/localtime';
 
-/** Steps for --timezone=. A time zone never fails a start. */
-export function timezone(mode: Timezone, readOnly: boolean): PlanPart {
+/**
+ * Steps for --timezone=. A time zone never fails a start. `tree` is what the container's root is made of, if it has
+ * the tree's /etc.
+ */
+export function timezone(mode: Timezone, readOnly: boolean, tree: RootView | undefined): PlanPart {
   const zone = hostZone();
   switch (mode) {
     case 'off':
       return NOTHING;
     case 'auto':
       if (!hostHas(LOCALTIME)) return NOTHING;
-      return timezone(readOnly ? 'bind' : zone ? 'symlink' : 'copy', readOnly);
+      return timezone(readOnly ? 'bind' : zone ? 'symlink' : 'copy', readOnly, tree);
     case 'delete':
       return steps(should({ do: 'remove', path: LOCALTIME }));
     case 'symlink':
-      return zone ? steps(should({ do: 'link time zone', zone })) : NOTHING;
+      if (!zone || zoneOf(tree?.readLink(LOCALTIME)) === zone) return NOTHING;
+      return steps(should({ do: 'link time zone', zone }));
     case 'copy':
       return steps(should({ do: 'copy file', from: LOCALTIME, path: LOCALTIME, replace: true }));
     case 'bind':
@@ -38,9 +43,9 @@ export function timezone(mode: Timezone, readOnly: boolean): PlanPart {
 }
 
 /** The host's time zone, such as Europe/Berlin; undefined where /etc/localtime is no link to one. */
-function hostZone(): string | undefined {
-  return /^(?:\.\.)?\/usr\/share\/zoneinfo\/(.+)$/.exec(readLink(LOCALTIME) ?? '')?.[1];
-}
+const hostZone = () => zoneOf(readLink(LOCALTIME));
+
+const zoneOf = (link: string | undefined) => /^(?:\.\.)?\/usr\/share\/zoneinfo\/(.+)$/.exec(link ?? '')?.[1];
 
 const RESOLV_CONF = '/etc/resolv.conf';
 

@@ -8,8 +8,9 @@ import { checkOptions } from '../options/check.ts';
 import { parseHostname } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions } from '../options.ts';
+import { viewRoot } from '../root-view.ts';
 import { customMounts } from './custom-mounts.ts';
-import { API_FILE_SYSTEMS, BASE_FILE_SYSTEM, devices, SELINUX_FILE_SYSTEM } from './file-systems.ts';
+import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
 import { CONSOLE, must, type Plan, type Step, should } from './steps.ts';
@@ -37,9 +38,10 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   }
 
   const readOnly = options.readOnly || volatile === 'state';
+  using tree = viewRoot(directory);
   const root = rootMounts(directory, volatile);
   const custom = customMounts(options);
-  const zone = timezone(options.timezone ?? 'auto', readOnly);
+  const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
   const hostObjects = {
     ...root.hostObjects,
@@ -56,12 +58,12 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...custom.before,
     must({ do: 'enter root' }),
     ...root.steps,
-    ...BASE_FILE_SYSTEM,
+    ...baseFileSystem(tree, volatile === 'yes'),
     ...only(readOnly, must({ do: 'make read-only', path: '/' })),
     ...only(volatile === 'state', VOLATILE_VAR),
     ...API_FILE_SYSTEMS,
-    SELINUX_FILE_SYSTEM,
-    ...devices(),
+    ...selinuxFileSystem(),
+    devices(),
     ...only(console === 'pty', must({ do: 'set up console' })),
     must({ do: 'set up kernel log' }),
     ...only(!options.shareSystem, should({ do: 'set boot id' })),

@@ -24,6 +24,14 @@ export interface UpperLayer {
   work: string;
 }
 
+/** A device node in /dev; `mode` with its type. */
+export interface DeviceNode {
+  name: string;
+  mode: number;
+  major: number;
+  minor: number;
+}
+
 export type StepAction =
   | { do: 'separate mounts' }
   | { do: 'reset loginuid' }
@@ -31,10 +39,9 @@ export type StepAction =
   | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer }
   | { do: 'enter root' }
   | { do: 'unmount'; path: string }
-  | { do: 'make directory'; path: string; mode: number }
-  /** `needs` is a path without which the link makes no sense. */
-  | { do: 'make symlink'; path: string; target: string; needs?: string }
-  | { do: 'make device'; path: string; mode: number; major: number; minor: number }
+  | { do: 'make directories'; directories: { path: string; mode: number }[] }
+  | { do: 'make symlink'; path: string; target: string }
+  | { do: 'fill /dev'; directories: string[]; nodes: DeviceNode[]; links: { name: string; target: string }[] }
   | { do: 'make read-only'; path: string }
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
   | { do: 'bind'; object: string; path: string }
@@ -105,8 +112,6 @@ export interface Plan {
 export const ROOT = 'root';
 export const CONSOLE = 'console';
 
-const octal = (mode: number) => (mode & 0o7777).toString(8).padStart(4, '0');
-
 type Describe<A> = (action: A, object: (key: string) => string) => string;
 
 /** What each step is, as a person would say what is being done. */
@@ -117,10 +122,9 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
     `making an overlay (${overlay}) of ${[...lower, ...(upper ? [upper.object] : [])].map(object).join(', ')}`,
   'enter root': (_, object) => `changing into the root directory ${object(ROOT)}`,
   unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,
-  'make directory': ({ path, mode }) => `making the directory ${path} (mode ${octal(mode)})`,
+  'make directories': ({ directories }) => `making ${directories.map(({ path }) => path).join(', ')} where missing`,
   'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,
-  'make device': ({ path, mode, major, minor }) =>
-    `making the device node ${path} (${major}:${minor}, mode ${octal(mode)})`,
+  'fill /dev': ({ nodes, links }) => `filling /dev with ${[...nodes, ...links].map(({ name }) => name).join(', ')}`,
   'make read-only': ({ path }) => `making ${path} read-only with all below it`,
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
   bind: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,

@@ -35,7 +35,7 @@ export function readableFrom(fd: number): FdReadable {
       buffer ??= new Uint8Array(BUFFER_SIZE);
       const size = readSome(end, buffer);
       if (size === undefined && !isFinishing) continue;
-      stream.push(size ? (()=>{const b=buffer; buffer=undefined; return b.subarray(0,size)})() : null);
+      stream.push(size ? Buffer.from(buffer.subarray(0, size)) : null);
       return;
     }
   }

@@ -1,5 +1,13 @@
 /** The memory shared with an agent: batches are written here, with all that their arguments point to. */
-import { type Argument, argumentWord, type Call, isAllowed, type ResultOf } from '../call.ts';
+import {
+  type Argument,
+  argumentWord,
+  type Call,
+  isAllowed,
+  type Placer,
+  type ResultOf,
+  writeCString,
+} from '../call.ts';
 import { MAP, MFD, PROT } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { passableFd } from '../fd.ts';
@@ -13,6 +21,8 @@ export interface Arena {
   address: bigint;
   bytes: Uint8Array;
   words: BigInt64Array;
+  /** The same memory in 32-bit halves, the lower one first. */
+  halves: Int32Array;
 }
 
 /** Arenas that no agent holds any more, to be used again: making one costs more than a small container's set-up. */
@@ -27,7 +37,8 @@ export function takeArena(): Arena {
   syscall('ftruncate', fd, ARENA_SIZE);
   const address = BigInt(syscall('mmap', 0, ARENA_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0));
   const bytes = memoryAt(address, ARENA_SIZE);
-  return { fd, address, bytes, words: new BigInt64Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 8) };
+  const words = new BigInt64Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 8);
+  return { fd, address, bytes, words, halves: new Int32Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 4) };
 }
 
 /** Gives an arena back. `reusable` only when no other process can still have it mapped. */
@@ -61,9 +72,12 @@ export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenOps {
   return written;
 }
 
-/** Writes calls as ops at the offset `opsAt`, and what their arguments point to into the room given. */
+/**
+ * Writes calls as ops at the offset `opsAt`, and what their arguments point to into the room given. This is most of
+ * what a start costs in JavaScript: words are written as halves, because BigInts are slow.
+ */
 export function writeOps(
-  { words, bytes }: Arena,
+  { halves, bytes }: Arena,
   calls: readonly Call[],
   opsAt: number,
   data: { from: number; to: number },
@@ -72,42 +86,54 @@ export function writeOps(
   const outputs: { at: number; bytes: Uint8Array }[] = [];
   let end = data.from;
 
-  const place = (placed: Uint8Array, output: boolean): number => {
+  const setWord = (at: number, word: number | bigint) => {
+    if (typeof word === 'bigint') {
+      halves[at / 4] = Number(BigInt.asIntN(32, word));
+      halves[at / 4 + 1] = Number(BigInt.asIntN(32, word >> 32n));
+      return;
+    }
+    halves[at / 4] = word;
+    halves[at / 4 + 1] = Math.floor(word / 2 ** 32);
+  };
+  const place: Placer = (placed, output) => {
     const at = end;
-    if (at + placed.length + 8 > data.to)
-      throw new Error(`handing ${calls[0]?.name} to an agent: the arguments are too long`);
-    bytes.set(placed, at);
-    if (output) outputs.push({ at, bytes: placed });
+    const size = typeof placed === 'string' ? placed.length * 3 + 1 : placed.length;
+    if (at + size + 8 > data.to) throw new Error(`handing ${calls[0]?.name} to an agent: the arguments are too long`);
+    const used = typeof placed === 'string' ? writeCString(placed, bytes, at) : size;
+    if (typeof placed !== 'string') bytes.set(placed, at);
+    if (output && typeof placed !== 'string') outputs.push({ at, bytes: placed });
     // Words stay aligned; an empty argument still has an address of its own.
-    end = at + ((placed.length + 8) & ~7);
+    end = at + ((used + 8) & ~7);
     return ARENA_ADDRESS + at;
   };
 
-  calls.forEach((written, i) => {
-    const op = offset(i) / 8;
-    let flags = 0;
+  for (let i = 0; i < calls.length; i++) {
+    const { name, args, allow } = calls[i]!;
+    const at = offset(i);
+    let flags = allow === 'any' ? 1 << FLAG.anyError : 0;
     for (let k = 0; k < 6; k++) {
-      const argument = written.args[k] ?? 0;
-      const indirect = isResultOf(argument);
-      if (indirect) flags |= 1 << k;
-      const word = indirect
-        ? ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result
-        : argumentWord(argument, place);
-      words[op + OP.arguments / 8 + k] = BigInt(word);
+      const argument = args[k] ?? 0;
+      let word: number | bigint;
+      if (typeof argument === 'number') word = argument;
+      else if (isResultOf(argument)) {
+        flags |= 1 << k;
+        word = ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
+      } else word = argumentWord(argument, place);
+      setWord(at + OP.arguments + 8 * k, word);
     }
-    if (written.allow === 'any') flags |= 1 << FLAG.anyError;
-    words[op + OP.result / 8] = NOT_RUN;
-    words[op + OP.flags / 8] = BigInt(flags);
-    words[op + OP.allowed / 8] = BigInt(Array.isArray(written.allow) ? errnoNumber(written.allow[0]) : 0);
+    setWord(at + OP.result, NOT_RUN);
+    setWord(at + OP.flags, flags);
+    setWord(at + OP.allowed, typeof allow === 'object' && allow.length ? errnoNumber(allow[0]!) : 0);
     // Last, because a will may be carried out while it is being written: until here the op is what stood there.
-    words[op] = BigInt(opNumber(written));
-  });
+    setWord(at, name === BECOME_INIT_CALL.name ? BECOME_INIT : syscallNumber(name));
+  }
 
   return {
     end,
     result(i) {
-      const result = words[(offset(i) + OP.result) / 8]!;
-      return result === NOT_RUN ? undefined : Number(result);
+      const at = (offset(i) + OP.result) / 4;
+      const result = halves[at + 1]! * 2 ** 32 + (halves[at]! >>> 0);
+      return result === NOT_RUN ? undefined : result;
     },
     copyBack() {
       for (const output of outputs) output.bytes.set(bytes.subarray(output.at, output.at + output.bytes.length));
@@ -131,7 +157,3 @@ function indexOf(calls: readonly Call[], { resultOf }: ResultOf, before: number)
 
 /** Not a system call, but what turns process 1 into the init of --as-pid2 while its new child goes on. */
 export const BECOME_INIT_CALL: Call = { name: 'become_init', args: [] };
-
-function opNumber(written: Call): number {
-  return written === BECOME_INIT_CALL ? BECOME_INIT : syscallNumber(written.name);
-}

@@ -44,7 +44,7 @@ export const FLAG = { anyError: 6 } as const;
 export const BECOME_INIT = -1;
 
 /** Result slots hold this until their op has run: no system call returns it. */
-export const NOT_RUN = 0x7fff_ffff_ffff_fff0n;
+export const NOT_RUN = 2 ** 62;
 
 /**
  * The will, in the arena's upper half: a batch of slots, each with the same number of ops (those without use do

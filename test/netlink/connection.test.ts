@@ -183,6 +183,22 @@ test('a change whose answer was lost is not made twice, and the error says what 
   assert.is(kernel.requests.length, 1);
 });
 
+test('a socket that loses everything is given up, and is not waited for', () => {
+  const kernel = new FakeKernel();
+  const waits: number[] = [];
+  kernel.receive = timeout => {
+    waits.push(timeout);
+    throw socketError('ENOBUFS');
+  };
+  assert.throws(
+    () => new Connection(kernel).dump(dumpLinks()),
+    /^cannot list links: the answer was lost, .*, 10 times$/,
+  );
+  assert.is(kernel.requests.length, 10);
+  assert.ok(waits.length <= 100);
+  assert.ok(waits[0]! > 0 && waits[1] === 0);
+});
+
 test('the answer to a change is found behind a loss', () => {
   const kernel = new FakeKernel(({ sequence }) => [socketError('ENOBUFS'), datagram(acknowledgement(sequence, 0))]);
   new Connection(kernel).execute(request);

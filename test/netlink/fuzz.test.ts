@@ -22,7 +22,7 @@ import {
   type Request,
   setLinkUp,
 } from '../../netlink/index.ts';
-import { type Random, withSeed } from '../seccomp/random.ts';
+import { type Random, withSeed } from '../support/random.ts';
 import { acknowledgement, datagram, done, FakeKernel, link } from './fake-kernel.ts';
 
 const ROUNDS = 20_000;

@@ -10,7 +10,7 @@ import {
   parseLinkAddress,
   parsePrefix,
 } from '../../netlink/index.ts';
-import { createRandom } from '../seccomp/random.ts';
+import { createRandom } from '../support/random.ts';
 
 test('IPv4', () => {
   for (const text of ['0.0.0.0', '10.1.2.3', '255.255.255.255']) assert.is(formatIp(parseIp(text)), text);

@@ -78,7 +78,7 @@ export class KernelSocket implements NetlinkSocket {
     const bytes = new Uint8Array(length);
     checked('recvfrom', calls.recvfrom(this.#fd, bytes, length, MSG_DONTWAIT, from, [ADDRESS_LENGTH]));
     const sender = new DataView(from.buffer).getUint32(4, true);
-    return sender === 0 ? bytes : undefined;
+    return sender === 0 ? bytes : this.receive(timeout);
   }
 
   async readable(): Promise<boolean> {

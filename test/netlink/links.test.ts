@@ -259,6 +259,20 @@ run('the peer of a veth pair is made in the namespace of a process or of an open
   }
 });
 
+run('a macvlan is made right in another namespace, on a link of ours', () => {
+  using home = new Namespace();
+  using guest = new Namespace();
+  using connection = home.connect();
+  using inside = guest.connect();
+  connection.execute(newLink({ kind: 'veth', name: 'parent', index: PARENT }));
+  const data = { mode: 'bridge' } as const;
+  connection.execute(newLink({ kind: 'macvlan', name: 'mv-parent', link: PARENT, netnsFd: guest.fd, data }));
+  const made = inside.get(getLink('mv-parent'));
+  assert.equal([made.kind, made.link, dataOfKind(made, 'macvlan')?.mode], ['macvlan', PARENT, 'bridge']);
+  assert.type(made.linkNetnsId, 'number');
+  assertSameLinks(guest, inside, 'macvlan of a link elsewhere');
+});
+
 run('a link is moved to another namespace, and gets a name and an index there', () => {
   using home = new Namespace();
   using guest = new Namespace();

@@ -7,6 +7,7 @@ import {
   decodeLink,
   decodeMessages,
   decodeRoute,
+  type Encoder,
   encodeRequest,
   InvalidValueError,
   KernelError,
@@ -106,6 +107,67 @@ test('faults in a message are told by their place in the datagram', () => {
     () => decodeLink(message!),
     (error: Error) => error instanceof MalformedMessageError && error.offset === nameAt,
   );
+});
+
+test('messages and next hops of odd lengths are followed by padding', () => {
+  const odd = datagram({ type: 99, sequence: 1, body: body => body.u8(1) }, link(2, 'lo'));
+  assert.equal(
+    decodeMessages(odd).map(({ sequence, body }) => [sequence, body.length]),
+    [
+      [1, 1],
+      [2, 24],
+    ],
+  );
+
+  const hop = (body: Encoder, length: number, index: number) => {
+    body.u16(length);
+    body.u16(0);
+    body.s32(index);
+  };
+  const [message] = decodeMessages(
+    datagram({
+      type: 24,
+      sequence: 1,
+      body: body => {
+        body.u8(2);
+        for (let byte = 0; byte < 11; byte++) body.u8(0);
+        body.attribute(9, payload => {
+          hop(payload, 13, 3);
+          payload.bytes(Uint8Array.from([5, 0, 99, 0, 7, 0, 0, 0]));
+          hop(payload, 8, 4);
+        });
+      },
+    }),
+  );
+  assert.equal(
+    decodeRoute(message!).nexthops?.map(({ index }) => index),
+    [3, 4],
+  );
+});
+
+test('counters are those of struct rtnl_link_stats64, and of older kernels those that there are', () => {
+  const withCounters = (count: number) => {
+    const { body, ...header } = link(1, 'lo');
+    const fill = (encoder: Encoder) => {
+      body!(encoder);
+      encoder.attribute(23, payload => {
+        for (let n = 1; n <= count; n++) payload.u64(BigInt(n));
+      });
+    };
+    return decodeLink(decodeMessages(datagram({ ...header, body: fill }))[0]!).statistics!;
+  };
+  const { rxPackets, txPackets, rxBytes, txBytes, rxErrors, txErrors, rxDropped, txDropped } = withCounters(25);
+  assert.equal(
+    [rxPackets, txPackets, rxBytes, txBytes, rxErrors, txErrors, rxDropped, txDropped],
+    [1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n],
+  );
+  const { multicast, collisions, rxOverErrors, txCarrierErrors, rxNohandler, rxOtherhostDropped } = withCounters(25);
+  assert.equal(
+    [multicast, collisions, rxOverErrors, txCarrierErrors, rxNohandler, rxOtherhostDropped],
+    [9n, 10n, 12n, 18n, 24n, 25n],
+  );
+  assert.equal(Object.keys(withCounters(23)).length, 23);
+  assert.equal(Object.keys(withCounters(30)).length, 25);
 });
 
 /** One link of each kind, as kernels that lack the kind cannot be asked. */

@@ -13,8 +13,8 @@ import {
   loadProgram,
   type SeccompData,
 } from '../../syscalls/seccomp/index.ts';
+import { type Random, withSeed } from '../support/random.ts';
 import { randomAction, randomArchitectures, randomCall, randomRules } from './generate.ts';
-import { type Random, withSeed } from './random.ts';
 import { decide } from './reference.ts';
 
 /** Runs the program of a filter over random calls and holds each decision against the rules. */

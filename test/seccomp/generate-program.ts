@@ -1,7 +1,7 @@
 /** Random BPF programs of all operations, most of them valid. */
 
 import { CODE, type Instruction } from '../../syscalls/seccomp/index.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../support/random.ts';
 
 const OPERATIONS = Object.values(CODE);
 

@@ -11,7 +11,7 @@ import {
   type Rule,
   type SeccompData,
 } from '../../syscalls/seccomp/index.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../support/random.ts';
 
 const NAMES = Object.keys(AUDIT_ARCH) as ArchitectureName[];
 const ACTIONS: readonly Action[] = ['allow', 'log', 'notify', 'trap', 'kill-thread', 'kill-process', { trace: 0xabcd }];

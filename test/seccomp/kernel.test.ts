@@ -16,10 +16,10 @@ import {
   ProgramError,
   type Rule,
 } from '../../syscalls/seccomp/index.ts';
+import { createRandom } from '../support/random.ts';
 import { randomCondition, randomValue } from './generate.ts';
 import { randomProgram } from './generate-program.ts';
 import { type Call, openKernel, type Trial } from './kernel.ts';
-import { createRandom } from './random.ts';
 
 const kernel = openKernel();
 test.after(() => kernel.close());

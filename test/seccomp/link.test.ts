@@ -4,8 +4,8 @@ import { jumpTargets } from '../../syscalls/seccomp/bpf.ts';
 import { createGraph, type Graph, type Node } from '../../syscalls/seccomp/graph.ts';
 import { CODE, compile, decode, encode, type Instruction, loadProgram } from '../../syscalls/seccomp/index.ts';
 import { link } from '../../syscalls/seccomp/link.ts';
+import { withSeed } from '../support/random.ts';
 import { randomArchitectures, randomRules } from './generate.ts';
-import { withSeed } from './random.ts';
 
 /** A step that changes nothing: A is 0 in these tests. */
 const NO_MASK = 0xffff_ffff;

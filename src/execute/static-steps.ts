@@ -1,0 +1,189 @@
+/**
+ * The system calls of each step that needs no look at what it finds. They run in the container's agent, whose working
+ * directory is the container's root; paths are resolved in it. What they open of the container stays open until the
+ * payload starts, when everything is closed at once.
+ */
+import { encodeRequest, setLinkUp, verifyAcknowledged } from '../../netlink/index.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AF, AT, MNT_DETACH, MOUNT_ATTR, NETLINK_ROUTE, O, OPEN_TREE, S, SOCK } from '../../syscalls/constants.ts';
+import { owned } from '../../syscalls/fd.ts';
+import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
+import {
+  attachMount,
+  cloneTree,
+  detachMount,
+  makeAllSlaves,
+  newMount,
+  setMountAttributes,
+} from '../../syscalls/mount.ts';
+import { setHostname } from '../../syscalls/process.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import { CONSOLE, ROOT, type StepAction } from '../plan/steps.ts';
+import { writeNewFile } from './new-file.ts';
+import type { Setup } from './setup.ts';
+
+/** The agent's root directory, as long as its working directory is that. */
+const HERE = AT.FDCWD;
+const DIRECTORY_MODE = 0o755;
+
+/** A step's calls, and what is to be done with their results. */
+export interface Prepared {
+  calls: readonly Call[];
+  after?: (results: readonly number[], setup: Setup) => void;
+}
+
+/** Steps whose calls are known beforehand. The others are in dynamic-steps.ts. */
+export type StaticAction = Exclude<
+  StepAction,
+  { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' }
+>;
+
+type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;
+
+export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAction, { do: K }>> } = {
+  'separate mounts': () => ({ calls: [makeAllSlaves] }),
+
+  'enter root'(_, fds) {
+    const root = fds.get(ROOT)!;
+    const top = call('openat', AT.FDCWD, '/', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
+    return {
+      calls: [
+        // On top of the old root: no mount point in the host's tree is needed, nor left.
+        top,
+        attachMount(root, top),
+        call('fchdir', root),
+        call('pivot_root', '.', '.'),
+        // The old root now lies on top of the new one: pivot_root(2), "pivot_root(".", ".")".
+        call('umount2', '.', MNT_DETACH),
+        call('chdir', '/'),
+        call('close', root),
+        call('close', resultOf(top)),
+      ],
+    };
+  },
+
+  unmount: ({ path }) => ({ calls: [allowing(detachMount(path), 'EINVAL')] }),
+
+  'make directories': ({ directories }) => ({
+    calls: directories.flatMap(({ path, mode }) => makeDirectories(HERE, path, mode)),
+  }),
+
+  'make symlink'({ path, target }) {
+    const { parent, name } = splitPath(path);
+    const link = (at: Parameters<Parameters<typeof makeInDirectory>[2]>[0]) => [
+      allowing(call('symlinkat', target, at, name), 'EEXIST'),
+    ];
+    return { calls: makeInDirectory(HERE, parent, link) };
+  },
+
+  'fill /dev': ({ directories, nodes, links }) => ({
+    // /dev is a file system that nobody else has seen yet: paths in it need no care.
+    calls: makeInDirectory(HERE, '/dev', dev => [
+      ...directories.map(name => call('mkdirat', dev, name, DIRECTORY_MODE)),
+      ...nodes.map(({ name, mode, major, minor }) => call('mknodat', dev, name, mode, deviceNumber(major, minor))),
+      ...links.map(({ name, target }) => call('symlinkat', target, dev, name)),
+    ]),
+  }),
+
+  'make read-only'({ path }) {
+    const open = openInRoot(HERE, path, O.PATH);
+    return { calls: [open, setMountAttributes(open, { set: MOUNT_ATTR.RDONLY, recursive: true })] };
+  },
+
+  mount({ type, path, options, attributes }) {
+    const mount = newMount(type, options, attributes);
+    const target = openInRoot(HERE, path, O.PATH | O.DIRECTORY);
+    return {
+      calls: [...makeDirectories(HERE, path, DIRECTORY_MODE), ...mount, target, attachMount(mount.at(-1)!, target)],
+    };
+  },
+
+  'bind read-only'({ path }) {
+    const source = openInRoot(HERE, path, O.PATH);
+    const copy = cloneTree(source, '', { recursive: true });
+    const protect = setMountAttributes(copy, { set: MOUNT_ATTR.RDONLY, recursive: true });
+    return { calls: [source, copy, protect, attachMount(copy, source)] };
+  },
+
+  'set up console'(_, fds) {
+    const console = fds.get(CONSOLE)!;
+    const target = openInRoot(HERE, '/dev/console', O.PATH);
+    return {
+      calls: [
+        // Something to mount on; a device policy lets everyone make a null device (1:3).
+        ...makeInDirectory(HERE, '/dev', dev => [call('mknodat', dev, 'console', S.IFCHR | 0o600, deviceNumber(1, 3))]),
+        target,
+        attachMount(console, target),
+        call('close', console),
+      ],
+    };
+  },
+
+  'set up kernel log'() {
+    const kmsg = openInRoot(HERE, '/proc/kmsg', O.PATH);
+    const calls = makeInDirectory(HERE, '/dev', dev => {
+      const fifo = call('openat', dev, 'kmsg', O.RDWR | O.NONBLOCK | O.CLOEXEC, 0);
+      const copy = call('open_tree', dev, 'kmsg', OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
+      return [
+        call('mknodat', dev, 'kmsg', S.IFIFO | 0o600, 0),
+        copy,
+        kmsg,
+        attachMount(copy, kmsg),
+        fifo,
+        // Under its own name it would block writers once it is full: a container has no /dev/kmsg.
+        call('unlinkat', dev, 'kmsg', 0),
+      ];
+    });
+    const opened = calls.findIndex(each => each.name === 'openat');
+    return {
+      calls,
+      // A reader of /proc/kmsg shall wait, as on a host: so the fifo always has a writer, which is us.
+      after: (results, { agent, keep }) => {
+        keep.use(owned(syscall('pidfd_getfd', agent.pidfd, results[opened]!, 0)));
+      },
+    };
+  },
+
+  'set boot id'() {
+    const target = openInRoot(HERE, '/proc/sys/kernel/random/boot_id', O.PATH);
+    const name = '.boot-id';
+    return {
+      calls: makeInDirectory(HERE, '/dev', dev => {
+        const copy = call('open_tree', dev, name, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
+        const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
+        return [
+          ...writeNewFile(dev, name, Buffer.from(`${crypto.randomUUID()}\n`), 0o444),
+          copy,
+          setMountAttributes(copy, { set: RDONLY | NOSUID | NODEV | NOEXEC }),
+          target,
+          attachMount(copy, target),
+          call('unlinkat', dev, name, 0),
+        ];
+      }),
+    };
+  },
+
+  remove({ path }) {
+    const { parent, name } = splitPath(path);
+    return { calls: makeInDirectory(HERE, parent, at => [allowing(call('unlinkat', at, name, 0), 'ENOENT')]) };
+  },
+
+  'set host name': ({ name }) => ({ calls: [setHostname(name)] }),
+
+  'bring loopback up'() {
+    const request = setLinkUp(LOOPBACK_INDEX);
+    const message = encodeRequest(request, SEQUENCE);
+    const answer = new Uint8Array(LONGEST_ANSWER);
+    const socket = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
+    const receive = call('recvfrom', resultOf(socket), { out: answer }, answer.length, 0, null, null);
+    return {
+      calls: [socket, call('sendto', resultOf(socket), message, message.length, 0, null, 0), receive],
+      after: results => verifyAcknowledged(request, SEQUENCE, answer.subarray(0, results.at(-1))),
+    };
+  },
+};
+
+/** In a fresh network namespace lo is the first link. */
+const LOOPBACK_INDEX = 1;
+const SEQUENCE = 1;
+const LONGEST_ANSWER = 4096;

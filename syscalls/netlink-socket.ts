@@ -1,0 +1,93 @@
+/** A netlink socket of this process's network namespace, for netlink/'s connections. See netlink(7). */
+import type { NetlinkSocket } from '../netlink/socket.ts';
+import { call } from './call.ts';
+import { AF, MSG, NETLINK_ROUTE, SOCK } from './constants.ts';
+import { owned } from './fd.ts';
+import { stopWaiting, untilReadable } from './readiness.ts';
+import { perform, syscall } from './syscall.ts';
+
+/** linux/socket.h */
+const SOL_NETLINK = 270;
+/** struct sockaddr_nl, linux/netlink.h: family, padding, port id, groups. All zero but the family is the kernel. */
+const ADDRESS = { port: 4, size: 12 } as const;
+/** asm-generic/poll.h */
+const POLLIN = 1;
+
+/** Opens a routing socket. Throws SyscallError. */
+export function openNetlink(): NetlinkSocket {
+  const { fd, [Symbol.dispose]: closeSocket } = owned(
+    syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE),
+  );
+  let isOpen = true;
+  syscall('bind', fd, kernelAddress(), ADDRESS.size);
+  const own = kernelAddress();
+  syscall('getsockname', fd, { out: own }, { out: lengthOf(own) });
+
+  const receiveNow = (size: number, flags: number, from: Uint8Array): { length: number; bytes: Uint8Array } => {
+    const bytes = new Uint8Array(size);
+    const length = syscall(
+      'recvfrom',
+      fd,
+      { out: bytes },
+      size,
+      flags | MSG.DONTWAIT,
+      { out: from },
+      { out: lengthOf(from) },
+    );
+    return { length, bytes };
+  };
+  const socket: NetlinkSocket = {
+    port: portOf(own),
+    setOption(option, value) {
+      syscall('setsockopt', fd, SOL_NETLINK, option, new Uint8Array(new Int32Array([value]).buffer), 4);
+    },
+    send(datagram) {
+      syscall('sendto', fd, datagram, datagram.length, 0, kernelAddress(), ADDRESS.size);
+    },
+    receive(timeout) {
+      const until = performance.now() + timeout;
+      do {
+        if (!hasInput(fd, Math.max(0, Math.ceil(until - performance.now())))) return undefined;
+        const from = kernelAddress();
+        const { length } = receiveNow(1, MSG.PEEK | MSG.TRUNC, from);
+        const { bytes } = receiveNow(length, 0, from);
+        if (portOf(from) === 0) return bytes;
+      } while (performance.now() < until);
+      return undefined;
+    },
+    async readable() {
+      while (isOpen) {
+        if (hasInput(fd, 0)) return true;
+        await untilReadable(fd);
+      }
+      return false;
+    },
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      stopWaiting(fd);
+      closeSocket();
+    },
+  };
+  return socket;
+}
+
+function kernelAddress(): Uint8Array {
+  const address = new Uint8Array(ADDRESS.size);
+  new DataView(address.buffer).setUint16(0, AF.NETLINK, true);
+  return address;
+}
+
+const portOf = (address: Uint8Array) => new DataView(address.buffer).getUint32(ADDRESS.port, true);
+const lengthOf = (bytes: Uint8Array) => new Uint8Array(new Uint32Array([bytes.length]).buffer);
+
+/** Waits at most so many milliseconds for something to read; also true for an error, which reading then tells. */
+function hasInput(fd: number, timeout: number): boolean {
+  const poll = new DataView(new ArrayBuffer(8));
+  poll.setInt32(0, fd, true);
+  poll.setInt16(4, POLLIN, true);
+  // struct timespec: seconds, nanoseconds
+  const limit = new BigInt64Array([BigInt(Math.floor(timeout / 1000)), BigInt((timeout % 1000) * 1e6)]);
+  const wait = call('ppoll', { out: new Uint8Array(poll.buffer) }, 1, new Uint8Array(limit.buffer), null, 0);
+  return perform(wait) > 0;
+}

@@ -1,0 +1,141 @@
+/** The command nspawn, run from its sources and seen from outside: by a shell, or by a terminal. */
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import process from 'node:process';
+import type { Readable } from 'node:stream';
+import { readableFrom } from '../../src/streams/readable.ts';
+import { getTermios, openPty, setWindowSize } from '../../syscalls/tty.ts';
+import { eventually } from '../console/support.ts';
+import { busyboxTree } from '../support/tree.ts';
+
+/** The words that start it. */
+export const NSPAWN: readonly string[] = [process.execPath, resolve(import.meta.dirname, '../../src/cli/main.ts')];
+
+/** Options for a container on the busybox tree that changes nothing in it, and of which there is nothing to warn. */
+export const onBusybox = (): string[] => [
+  '-D',
+  busyboxTree(),
+  '--machine=box',
+  '--read-only',
+  '--timezone=off',
+  '--resolv-conf=off',
+];
+
+/** The words for a shell script in a container on the busybox tree. */
+export const shell = (script: string, ...options: string[]): string[] => [
+  ...onBusybox(),
+  ...options,
+  '--',
+  '/bin/sh',
+  '-c',
+  script,
+];
+
+/** How a command ended and what it wrote. */
+export interface Outcome {
+  /** Exit status, or the name of the signal that killed it. */
+  status: number | string;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  command?: readonly string[];
+  input?: string;
+  env?: Record<string, string>;
+  cwd?: string;
+}
+
+/** Runs nspawn, or another command, to its end; its standard streams are pipes. */
+export async function nspawn(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const { child, outcome } = startNspawn(args, options);
+  child.stdin!.on('error', () => {}).end(options.input ?? '');
+  return await outcome;
+}
+
+export interface Running {
+  child: ChildProcess;
+  outcome: Promise<Outcome>;
+  /** Waits until standard output has had this text. */
+  until(text: string): Promise<void>;
+}
+
+/** Starts nspawn with pipes for standard streams, of which the input stays open. */
+export function startNspawn(args: readonly string[], { command = NSPAWN, env, cwd }: RunOptions = {}): Running {
+  const child = start([...command, ...args], 'pipe', { env: { ...process.env, ...env }, cwd });
+  const [stdout, stderr] = [collect(child.stdout!), collect(child.stderr!)];
+  const outcome = once(child, 'close').then(() => ({ status: endOf(child), stdout: stdout(), stderr: stderr() }));
+  const until = (text: string) =>
+    eventually(`${JSON.stringify(text)} is printed`, () => {
+      if (child.exitCode !== null) throw new Error(`nspawn ended with ${child.exitCode}: ${stdout()}${stderr()}`);
+      return stdout().includes(text);
+    });
+  return { child, outcome, until };
+}
+
+export const endOf = ({ exitCode, signalCode }: ChildProcess): number | string => exitCode ?? signalCode ?? 'running';
+
+function start([program, ...args]: string[], stdio: StdioOptions, options: object = {}): ChildProcess {
+  return spawn(program!, args, { stdio, ...options });
+}
+
+/** Collects what a stream brings; the answer gives what has come so far. */
+function collect(stream: Readable): () => string {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  return () => Buffer.concat(chunks).toString();
+}
+
+/** A program that a user at a terminal has started. */
+export interface Session extends AsyncDisposable {
+  child: ChildProcess;
+  /** All that the terminal has shown. */
+  screen(): string;
+  /** Presses keys. */
+  type(keys: string): void;
+  /** Waits until the terminal has shown a text since the last call. */
+  until(text: string): Promise<void>;
+  resize(columns: number, rows: number): void;
+  /** The terminal's settings, as text to be compared. */
+  settings(): string;
+  /** Resolves to the exit status, or the name of the signal that ended the program. */
+  ended: Promise<number | string>;
+}
+
+/**
+ * Starts a command on a terminal of its own, which is also its controlling terminal. `redirect` names streams that are
+ * something else.
+ */
+export function atTerminal(command: readonly string[], redirect: { stdin?: 'ignore'; stderr?: number } = {}): Session {
+  const { master, slave } = openPty();
+  setWindowSize(master.fd, { rows: 30, columns: 100, width: 0, height: 0 });
+  const stdio = [redirect.stdin ?? slave.fd, slave.fd, redirect.stderr ?? slave.fd];
+  // A shell would make it the leader of a job; what counts here is who gets SIGWINCH and ^C.
+  const child = start(['setsid', '--ctty', ...command], stdio);
+  const output = readableFrom(master.fd);
+  const screen = collect(output);
+  const closed = once(output, 'close');
+  let seen = 0;
+  return {
+    child,
+    screen,
+    type: keys => void writeSync(master.fd, keys),
+    async until(text) {
+      await eventually(`the terminal shows ${JSON.stringify(text)}, and not only ${JSON.stringify(screen())}`, () =>
+        screen().includes(text, seen),
+      );
+      seen = screen().indexOf(text, seen) + text.length;
+    },
+    resize: (columns, rows) => setWindowSize(master.fd, { rows, columns, width: 0, height: 0 }),
+    settings: () => Buffer.from(getTermios(slave.fd)).toString('hex'),
+    ended: once(child, 'exit').then(() => endOf(child)),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      output.finish();
+      await closed;
+      slave[Symbol.dispose]();
+    },
+  };
+}
