@@ -9,6 +9,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import process from 'node:process';
 import type { BunPlugin } from 'bun';
+import { agentElf, stubCode } from '../syscalls/agent/machine-code.ts';
+import { arm64 } from '../syscalls/tables/arm64.ts';
+import { x86_64 } from '../syscalls/tables/x86_64.ts';
 
 const ROOT = dirname(import.meta.dirname);
 
@@ -44,6 +47,23 @@ const embedKoffi = (library: string): BunPlugin => ({
   },
 });
 
+/** Puts the agent's machine code for the target in the place of what would assemble it. */
+const embedMachineCode = (architecture: 'x86_64' | 'arm64'): BunPlugin => ({
+  name: 'embed machine code',
+  setup(build) {
+    build.onLoad({ filter: /\/agent\/machine-code\.ts$/ }, () => {
+      const numbers = architecture === 'arm64' ? arm64 : x86_64;
+      const bytes = (code: Uint8Array) => `Uint8Array.from(${JSON.stringify([...code])})`;
+      const stub = bytes(stubCode(architecture, numbers));
+      const agent = bytes(agentElf(architecture, numbers));
+      return {
+        contents: `export const stubCode = () => ${stub}; export const agentElf = () => ${agent};`,
+        loader: 'js',
+      };
+    });
+  },
+});
+
 const [target = '', entry = 'src/cli/main.ts', outfile = 'dist/nspawn'] = process.argv.slice(2);
 const name = target || hostTarget();
 const parts = TARGETS[name];
@@ -62,7 +82,7 @@ await Bun.build({
   bytecode: true,
   // What can't be found now would be looked for in a node_modules at run time.
   allowUnresolved: [],
-  plugins: [embedKoffi(library)],
+  plugins: [embedKoffi(library), embedMachineCode(name.includes('arm64') ? 'arm64' : 'x86_64')],
   define: {
     KOFFI_SIZE: String(size),
     KOFFI_NAME: JSON.stringify(`koffi-${koffiVersion}-${parts.folder}-${size}.node`),

@@ -47,9 +47,20 @@ export function readLink(path: string): string | undefined {
 
 /** A file's bytes. Throws SyscallError. */
 export function readHostFile(path: string): Buffer {
-  using file = owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0));
+  using file = owned(perform(openForReading(path)));
   return readAll(file.fd, LARGEST_FILE);
 }
+
+/** A file's bytes; undefined when there is none. Throws SyscallError. */
+export function readIfThere(path: string): Buffer | undefined {
+  const fd = perform(allowing(openForReading(path), 'ENOENT', 'ENOTDIR'));
+  if (fd < 0) return undefined;
+  using file = owned(fd);
+  return readAll(file.fd, LARGEST_FILE);
+}
+
+const openForReading = (path: string) =>
+  call('openat', AT.FDCWD, path, O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
 
 /** The host's name, uname(2). */
 export function hostName(): string {

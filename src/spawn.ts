@@ -70,7 +70,7 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams');
 
-  using connected = connect(stdio);
+  using connected = await connect(stdio);
   const { pid, pidfd, resources } = await startContainer(plan, {
     log: logger,
     streams: connected.payload,

@@ -33,21 +33,22 @@ export interface Call {
   readonly name: string;
   readonly args: readonly Argument[];
   /** Names of the errors that are no failure here; 'any' stands for all of them. */
-  readonly allow?: readonly string[] | 'any';
+  allow?: readonly string[] | 'any' | undefined;
 }
 
 /** Describes a system call. */
 export const call = (name: string, ...args: Argument[]): Call => ({ name, args });
 
 /** The same call, which may fail with the errors named (all, when none is named). */
-export const allowing = (wrapped: Call, ...errors: string[]): Call => ({
-  ...wrapped,
+export const allowing = ({ name, args }: Call, ...errors: string[]): Call => ({
+  name,
+  args,
   allow: errors.length ? errors : 'any',
 });
 
-/** True if this error, by its name, is no failure of the call. */
-export const isAllowed = (wrapped: Call, error: string): boolean =>
-  wrapped.allow === 'any' || (wrapped.allow?.includes(error) ?? false);
+/** True if this error, by its name, is among those that a call allows. */
+export const allows = (allowed: Call['allow'], error: string): boolean =>
+  allowed === 'any' || (allowed?.includes(error) ?? false);
 
 export const resultOf = (earlier: Call): ResultOf => ({ resultOf: earlier });
 

@@ -1,5 +1,5 @@
 /** System calls of this process: the one way from JavaScript to the kernel. */
-import { type Argument, argumentWord, type Call, isAllowed, type Placer, type ResultOf, writeCString } from './call.ts';
+import { type Argument, allows, argumentWord, type Call, type Placer, type ResultOf, writeCString } from './call.ts';
 import { type Errno, errnoByNumber } from './errno.ts';
 import { formatCall } from './format.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
@@ -65,7 +65,7 @@ export function perform(performed: Call): number {
     if (!error) return kept.length >= 0 ? result : 0;
     const errno = errnoByNumber(error);
     if (errno.name === 'EINTR' && performed.name !== 'close') continue;
-    if (isAllowed(performed, errno.name)) return -error;
+    if (allows(performed.allow, errno.name)) return -error;
     throw new SyscallError(performed, errno);
   }
 }

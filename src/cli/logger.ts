@@ -47,14 +47,26 @@ export function createLogger(level: LogLevel, format: LogFormat): CommandLineLog
 }
 
 function openPino(level: LogLevel, format: LogFormat, state: { rawTerminal: boolean }) {
-  const { writeSync } = require('node:fs') as typeof import('node:fs');
   const { pino } = require('pino') as typeof import('pino');
-  const write = (text: string) => {
-    writeSync(2, state.rawTerminal ? text.replaceAll('\n', '\r\n') : text);
-  };
+  const write = (text: string) => writeToStandardError(state.rawTerminal ? text.replaceAll('\n', '\r\n') : text);
   const shown = pino(
     { level, base: null, formatters: { level: label => ({ level: label }) } },
     { write: line => write(format === 'json' ? line : `${(JSON.parse(line) as { msg: string }).msg}\n`) },
   );
   return (at: LogLevel, message: string) => shown[at](message);
+}
+
+/** Waits for room: whoever shares standard error with us, such as the payload, may have made it non-blocking. */
+function writeToStandardError(text: string): void {
+  const { writeSync } = require('node:fs') as typeof import('node:fs');
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let rest = Buffer.from(text); rest.length > 0; ) {
+    try {
+      rest = rest.subarray(writeSync(2, rest));
+    } catch (error) {
+      // Nobody reads it any more: that's no reason to end the container.
+      if ((error as { code?: string }).code !== 'EAGAIN') return;
+      Atomics.wait(pause, 0, 0, 10);
+    }
+  }
 }

@@ -54,11 +54,13 @@ function withTerm(line: ParsedCommandLine): ParsedCommandLine {
   return { ...line, options: { ...line.options, environment: [`TERM=${TERM}`, ...(line.options.environment ?? [])] } };
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+/** For what is thrown in a place that nobody waits for: a line, not a stack trace. */
+function fail(error: unknown): never {
+  // Written last, when the terminal is no longer raw.
+  process.on('exit', () => process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`));
+  process.exit(1);
 }
+
+process.on('uncaughtException', fail);
 // What the runtime has open shall not keep a container that has ended waiting.
-process.exit();
+main(process.argv.slice(2)).then(process.exit, fail);

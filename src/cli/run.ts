@@ -3,8 +3,9 @@ import process from 'node:process';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { call } from '../../syscalls/call.ts';
 import { TC } from '../../syscalls/constants.ts';
-import { isTerminal, openPty } from '../../syscalls/tty.ts';
+import { getTermios, isTerminal, openPty } from '../../syscalls/tty.ts';
 import { type Forwarder, forwardConsole } from '../console/forward.ts';
+import { followWindowSize } from '../console/window-size.ts';
 import { signalName } from '../options/signals.ts';
 import type { ConsoleMode, ContainerOptions } from '../options.ts';
 import { type Container, type Ended, type Stdio, spawn } from '../spawn.ts';
@@ -35,18 +36,20 @@ async function runOnce(
   if (pty) {
     opened.use(pty.slave);
     opened.use(pty.master);
+    // Now, for forwarding starts only when the payload already runs and may have looked at the size.
+    if (mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
   }
   const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
-  const container = await spawn({ ...options, stdio, logger: log });
+  await using container = await spawn({ ...options, stdio, logger: log });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
   log.release();
 
   using _signals = passSignals(container, log);
-  const forwarder =
+  using _terminal = mode === 'interactive' ? watchOverTerminal() : undefined;
+  using forwarder =
     pty && (mode === 'interactive' || mode === 'read-only') ? forward(pty.master.fd, mode, container) : undefined;
-  using _terminal = forwarder && watchOver(forwarder);
-  log.rawTerminal = (forwarder?.savedTerminals().length ?? 0) > 0;
+  log.rawTerminal = isTerminal(2) && (forwarder?.savedTerminals().length ?? 0) > 0;
   const ended = await container.exited;
   await forwarder?.finish();
   log.rawTerminal = false;
@@ -59,14 +62,11 @@ function forward(master: number, mode: 'interactive' | 'read-only', container: C
   return forwardConsole({ master, mode, onKillRequest: () => container.kill() });
 }
 
-/** If we are killed, the terminal is put back by the janitor. */
-function watchOver(forwarder: Forwarder): Disposable {
-  const terminals = forwarder.savedTerminals();
-  if (terminals.length === 0) return new DisposableStack();
-  return entrust(
-    terminals.map(({ fd }) => fd),
-    fds => fds.map((fd, i) => call('ioctl', fd, TC.SETS, terminals[i]!.termios)),
-  );
+/** If we are killed, the terminal is put back by the janitor. To be called before it turns raw, or there is a gap. */
+function watchOverTerminal(): Disposable {
+  const terminals = [0, 1].filter(isTerminal);
+  const settings = terminals.map(getTermios);
+  return entrust(terminals, fds => fds.map((fd, i) => call('ioctl', fd, TC.SETS, settings[i]!)));
 }
 
 /** SIGTERM and SIGINT ask the payload to end, the second one kills it. */
@@ -108,6 +108,6 @@ function describe(
     status(`Container ${machine} ${reboot === 'restart' ? 'is being rebooted' : 'has been shut down'}.`);
     return { exitStatus: 0 };
   }
-  log.error(`Container ${machine} terminated by signal ${signalName(signal!)}.`);
+  log.error(`Container ${machine} terminated by signal ${signalName(signal!).replace(/^SIG/, '')}.`);
   return { exitStatus: EXIT_FAILURE };
 }

@@ -32,7 +32,7 @@ export function runInTree(options: ContainerOptions): RunInTree {
       environment: [],
     };
     const plan = { ...buildPlan(helper, 'streams'), lock: 'none' as const };
-    using connected = connect('pipe');
+    using connected = await connect('pipe');
     const { pidfd, resources } = await startContainer(plan, {
       log: silentLogger,
       streams: connected.payload,

@@ -54,7 +54,6 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     dieWithParent: true,
   });
   objects.dispose();
-  agent.run([call('umask', 0), call('chdir', '/')]);
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log });
 
   const user = await resolveUser(plan.payload, agent.pid, runInTree);

@@ -3,6 +3,7 @@ import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import {
   deviceNumber,
+  type FileStatus,
   fileType,
   makeDirectories,
   makeInDirectory,
@@ -12,7 +13,7 @@ import {
   typeName,
 } from '../../syscalls/file.ts';
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
-import { hostHas, readHostFile } from '../host.ts';
+import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
 import { writeNewFile } from './new-file.ts';
@@ -27,7 +28,8 @@ export const DYNAMIC_STEPS: {
 } = {
   'reset loginuid': (_, { agent }) => {
     // Inherited by the agent; -1 is what a process has before anyone logged in. No audit, no file.
-    if (!hostHas('/proc/self/loginuid') || readHostFile('/proc/self/loginuid').toString() === UNSET_LOGINUID) return;
+    const current = readIfThere('/proc/self/loginuid');
+    if (current === undefined || current.toString() === UNSET_LOGINUID) return;
     const open = call('openat', AT.FDCWD, '/proc/self/loginuid', O.WRONLY | O.CLOEXEC, 0);
     agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
   },
@@ -80,22 +82,20 @@ export const DYNAMIC_STEPS: {
 
   bind({ object, path }, { agent, fds }) {
     const source = fds.get(object)!;
-    const wanted = statusOf(source);
-    agent.run([wanted.call]);
-    const { mode } = wanted.status();
-    const found = statusInContainer(path, agent);
-    if (found === undefined) agent.run(makeMountPoint(path, mode));
-    else if (fileType(found) !== fileType(mode)) {
-      throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found)}`);
+    const [wanted, found] = statusInContainer(agent, [{ fd: source }, { path }]);
+    const { mode } = wanted!;
+    if (!found) agent.run(makeMountPoint(path, mode));
+    else if (fileType(found.mode) !== fileType(mode)) {
+      throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found.mode)}`);
     }
     const target = openInRoot(HERE, path, O.PATH);
     agent.run([target, attachMount(source, target), call('close', resultOf(target)), call('close', source)]);
   },
 
   hide({ path }, { agent }) {
-    const mode = statusInContainer(path, agent);
-    if (mode === undefined) throw new Error('there is no such file or directory in the container');
-    agent.run(mountNothing(path, fileType(mode)));
+    const [found] = statusInContainer(agent, [{ path }]);
+    if (!found) throw new Error('there is no such file or directory in the container');
+    agent.run(mountNothing(path, fileType(found.mode)));
   },
 
   'copy file'({ from, path, replace }, { agent, log }) {
@@ -136,14 +136,24 @@ const UNSET_LOGINUID = '4294967295';
 const writeText = (open: Call, text: string): Call =>
   call('write', resultOf(open), Buffer.from(text), Buffer.byteLength(text));
 
-/** Type and permissions of what a path of the container leads to; undefined when there is nothing. */
-function statusInContainer(path: string, agent: Setup['agent']): number | undefined {
-  const open = allowing(openInRoot(HERE, path, O.PATH), 'ENOENT');
-  const { call: look, status } = statusOf(open);
-  const [opened] = agent.run([open]);
-  if (opened! < 0) return undefined;
-  agent.run([{ ...look, args: [opened!, ...look.args.slice(1)] }, call('close', opened!)]);
-  return status().mode;
+/** Status of descriptors of the agent, and of what paths of the container lead to: undefined when there is nothing. */
+function statusInContainer(
+  agent: Setup['agent'],
+  what: ({ fd: number } | { path: string })[],
+): (FileStatus | undefined)[] {
+  const looks = what.map(each => {
+    if ('fd' in each) return { calls: [], ...statusOf(each.fd) };
+    const open = allowing(openInRoot(HERE, each.path, O.PATH), 'ENOENT');
+    return { calls: [open], ...statusOf(open) };
+  });
+  // What leads nowhere has no descriptor to ask for: -ENOENT is none.
+  const calls = looks.flatMap(({ calls: open, call: look }) => [...open, allowing(look, 'EBADF')]);
+  const results = agent.run(calls);
+  let at = 0;
+  return looks.map(({ calls: open, status }) => {
+    at += open.length + 1;
+    return results[at - 1]! < 0 ? undefined : status();
+  });
 }
 
 /** Makes what a bind of this type can be mounted on. Devices are refused. */

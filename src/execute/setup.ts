@@ -1,6 +1,6 @@
 /** Carries out the steps of a plan: the one place where steps are logged and their failures reported. */
 import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
-import { type Call, isAllowed } from '../../syscalls/call.ts';
+import { allows, type Call } from '../../syscalls/call.ts';
 import { errnoByNumber } from '../../syscalls/errno.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
@@ -32,7 +32,7 @@ export function carryOut(steps: readonly Step[], setup: Setup): void {
     setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
     const dynamic = (DYNAMIC_STEPS as Partial<Record<StepAction['do'], Dynamic>>)[step.action.do];
     if (!dynamic) {
-      batch.push({ step, ...prepare(step, setup) });
+      batch.push(prepare(step, setup));
       continue;
     }
     runBatch(batch, setup);
@@ -46,58 +46,48 @@ type Dynamic = (action: DynamicAction, setup: Setup) => void;
 
 interface BatchedStep extends Prepared {
   step: Step;
-  /** The calls as the agent gets them: a step that may fail must not stop the others. */
-  sent: readonly Call[];
+  /** What the calls allow by themselves, where the agent was told that none must stop the others. */
+  allowed: Call['allow'][] | undefined;
 }
 
-function prepare({ action, onFailure }: Step, { fds }: Setup): Prepared & { sent: readonly Call[] } {
-  const make = STATIC_STEPS[action.do as StaticAction['do']] as (action: StepAction, fds: Setup['fds']) => Prepared;
-  const prepared = make(action, fds);
+function prepare(step: Step, { fds }: Setup): BatchedStep {
+  const make = STATIC_STEPS[step.action.do as StaticAction['do']] as (
+    action: StepAction,
+    fds: Setup['fds'],
+  ) => Prepared;
+  const { calls, after } = make(step.action, fds);
+  if (step.onFailure === 'fail') return { step, calls, after, allowed: undefined };
   // A call that builds on a failed one fails too: a negative number is no descriptor.
-  const tolerant = (calls: readonly Call[]) => calls.map((each): Call => ({ ...each, allow: 'any' }));
-  return {
-    ...prepared,
-    sent: onFailure === 'fail' ? prepared.calls : relink(prepared.calls, tolerant(prepared.calls)),
-  };
-}
-
-/** `copies` of calls, with their references to each other's results put right. */
-function relink(calls: readonly Call[], copies: readonly Call[]): readonly Call[] {
-  for (const copy of copies) {
-    const args = copy.args.map(argument => {
-      if (typeof argument !== 'object' || argument === null || !('resultOf' in argument)) return argument;
-      return { resultOf: copies[calls.indexOf(argument.resultOf)]! };
-    });
-    Object.assign(copy, { args });
-  }
-  return copies;
+  const allowed = calls.map(({ allow }) => allow);
+  for (const each of calls) each.allow = 'any';
+  return { step, calls, after, allowed };
 }
 
 function runBatch(batch: readonly BatchedStep[], setup: Setup): void {
   if (batch.length === 0) return;
-  const sent = batch.flatMap(step => step.sent);
   let results: number[];
   try {
-    results = setup.agent.run(sent);
+    results = setup.agent.run(batch.flatMap(({ calls }) => calls));
   } catch (error) {
-    const failed = error instanceof SyscallError && batch.find(step => step.sent.includes(error.call));
+    const failed = error instanceof SyscallError && batch.find(step => step.calls.includes(error.call));
     if (!failed) throw error;
     throw failure(failed.step, error, setup);
   }
   let from = 0;
-  for (const { step, calls, after } of batch) {
+  for (const { step, calls, after, allowed } of batch) {
     const own = results.slice(from, from + calls.length);
     from += calls.length;
+    if (!after && !allowed) continue;
     reporting(step, setup, () => {
-      const wrong = own.findIndex((result, i) => isFailure(calls[i]!, result));
+      const wrong = allowed ? own.findIndex((result, i) => isFailure(result, allowed[i])) : -1;
       if (wrong >= 0) throw new SyscallError(calls[wrong]!, errnoByNumber(-own[wrong]!));
       after?.(own, setup);
     });
   }
 }
 
-const isFailure = (ran: Call, result: number): boolean =>
-  result < 0 && result >= -4095 && !isAllowed(ran, errnoByNumber(-result).name);
+const isFailure = (result: number, allowed: Call['allow']): boolean =>
+  result < 0 && result >= -4095 && !allows(allowed, errnoByNumber(-result).name);
 
 /** Does a step's work; throws if it fails and must not, else logs. */
 function reporting(step: Step, setup: Setup, work: () => void): void {

@@ -16,7 +16,7 @@ import {
   newMount,
   setMountAttributes,
 } from '../../syscalls/mount.ts';
-import { setHostname } from '../../syscalls/process.ts';
+import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, ROOT, type StepAction } from '../plan/steps.ts';
 import { writeNewFile } from './new-file.ts';
@@ -29,7 +29,7 @@ const DIRECTORY_MODE = 0o755;
 /** A step's calls, and what is to be done with their results. */
 export interface Prepared {
   calls: readonly Call[];
-  after?: (results: readonly number[], setup: Setup) => void;
+  after?: ((results: readonly number[], setup: Setup) => void) | undefined;
 }
 
 /** Steps whose calls are known beforehand. The others are in dynamic-steps.ts. */
@@ -41,7 +41,7 @@ export type StaticAction = Exclude<
 type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;
 
 export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAction, { do: K }>> } = {
-  'separate mounts': () => ({ calls: [makeAllSlaves] }),
+  'separate mounts': () => ({ calls: [setUmask(0), call('chdir', '/'), makeAllSlaves] }),
 
   'enter root'(_, fds) {
     const root = fds.get(ROOT)!;

@@ -14,6 +14,8 @@ interface NotYet {
   key: keyof ContainerOptions;
   /** The values that ask for nothing, so that they are fine; without this, every value asks for the work. */
   fine?: readonly string[];
+  /** When other options take its work away. */
+  unless?: (options: ContainerOptions) => unknown;
   /** Another option that always asks for the work. */
   shorthand?: string;
 }
@@ -26,7 +28,8 @@ export const notYet: readonly NotYet[] = [
   { option: '--slice', key: 'slice' },
   { option: '--property', key: 'properties' },
   { option: '--register', key: 'register', fine: ['no'] },
-  { option: '--keep-unit', key: 'keepUnit' },
+  // With nothing to register, there is no unit to keep.
+  { option: '--keep-unit', key: 'keepUnit', unless: o => o.register === false },
   { option: '--network-interface', key: 'networkInterfaces' },
   { option: '--network-macvlan', key: 'networkMacvlans' },
   { option: '--network-ipvlan', key: 'networkIpvlans' },
@@ -115,7 +118,7 @@ function checkAssignment(text: string): void {
 function asksFor(row: NotYet, options: ContainerOptions): boolean {
   const value = options[row.key];
   if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) return false;
-  return !row.fine?.includes(String(value));
+  return !row.fine?.includes(String(value)) && !row.unless?.(options);
 }
 
 /** `--network-veth`, or with the value where other values are fine: `--link-journal=host`. */

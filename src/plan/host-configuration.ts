@@ -28,12 +28,12 @@ export function timezone(mode: Timezone, readOnly: boolean, tree: RootView | und
     case 'off':
       return NOTHING;
     case 'auto':
-      if (!hostHas(LOCALTIME)) return NOTHING;
+      if (!hostHas(LOCALTIME) || (zone && zoneOf(tree?.readLink(LOCALTIME)) === zone)) return NOTHING;
       return timezone(readOnly ? 'bind' : zone ? 'symlink' : 'copy', readOnly, tree);
     case 'delete':
       return steps(should({ do: 'remove', path: LOCALTIME }));
     case 'symlink':
-      if (!zone || zoneOf(tree?.readLink(LOCALTIME)) === zone) return NOTHING;
+      if (!zone) return NOTHING;
       return steps(should({ do: 'link time zone', zone }));
     case 'copy':
       return steps(should({ do: 'copy file', from: LOCALTIME, path: LOCALTIME, replace: true }));

@@ -52,8 +52,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   };
 
   const steps: Step[] = [
-    must({ do: 'separate mounts' }),
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
+    must({ do: 'separate mounts' }),
     ...root.before,
     ...custom.before,
     must({ do: 'enter root' }),

@@ -54,18 +54,14 @@ export function writeSome({ fd, blocking }: End, bytes: Uint8Array): number | un
 }
 
 /**
- * Writes all bytes, waiting for room as often as it takes. After `isOver` became true the descriptor is no longer
- * touched. Throws SyscallError.
+ * Writes all bytes, waiting for room as often as it takes. Once `isOver` is true the descriptor is no longer touched: its
+ * number may be another's by then. Throws SyscallError.
  */
 export async function writeAll(end: End, bytes: Uint8Array, isOver: () => boolean): Promise<void> {
   let rest = bytes;
-  while (rest.length > 0) {
+  while (rest.length > 0 && !isOver()) {
     const size = writeSome(end, rest);
-    if (size !== undefined) {
-      rest = rest.subarray(size);
-      continue;
-    }
-    await untilWritable(end.fd);
-    if (isOver()) return;
+    if (size === undefined) await untilWritable(end.fd);
+    else rest = rest.subarray(size);
   }
 }

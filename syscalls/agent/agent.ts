@@ -47,8 +47,8 @@ export interface Agent extends Disposable {
    */
   run(calls: readonly Call[]): number[];
   /**
-   * Runs calls of which the last is an execve that succeeds: returns undefined then. Otherwise returns the results of
-   * the calls that ran. Throws AgentDiedError if the agent died before the last call.
+   * Runs calls until an execve among them succeeds: returns undefined then. Otherwise returns the results of the calls
+   * that ran. Throws AgentDiedError if the agent died in another call; one that dies in an execve died as the program.
    */
   exec(calls: readonly Call[]): number[] | undefined;
   /** Sends descriptors; returns the numbers that the agent has them under. */
@@ -204,7 +204,7 @@ function agentHandle(pid: number, pidfd: number, control: number, arena: Arena):
       const written = writeBatch(arena, calls);
       wake(calls, written);
       if (answered()) return resultsOf(calls, written);
-      if (resultsOf(calls, written).length < calls.length - 1) throw died(calls, written);
+      if (calls[resultsOf(calls, written).length]?.name !== 'execve') throw died(calls, written);
       return undefined;
     },
     sendFds(fds) {

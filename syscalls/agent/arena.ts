@@ -1,13 +1,5 @@
 /** The memory shared with an agent: batches are written here, with all that their arguments point to. */
-import {
-  type Argument,
-  argumentWord,
-  type Call,
-  isAllowed,
-  type Placer,
-  type ResultOf,
-  writeCString,
-} from '../call.ts';
+import { type Argument, allows, argumentWord, type Call, type Placer, type ResultOf, writeCString } from '../call.ts';
 import { MAP, MFD, PROT } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { passableFd } from '../fd.ts';
@@ -143,7 +135,7 @@ export function writeOps(
 
 /** True if this result (-errno) does not stop its batch in the agent: the agent itself knows of one allowed error. */
 export const goesOn = (ran: Call, result: number): boolean =>
-  result >= 0 || result < -4095 || isAllowed(ran, errnoByNumber(-result).name);
+  result >= 0 || result < -4095 || allows(ran.allow, errnoByNumber(-result).name);
 
 const isResultOf = (argument: Argument): argument is ResultOf =>
   typeof argument === 'object' && argument !== null && 'resultOf' in argument;

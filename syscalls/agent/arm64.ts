@@ -2,7 +2,7 @@
  * AArch64 machine code, listed as objdump prints it.
  * Encodings: Arm Architecture Reference Manual for A-profile, section C6 (A64 base instructions).
  */
-import { type Assembled, type Assembler, codeBuffer, type Patch, type Register } from './assembler.ts';
+import { type Assembled, type Assembler, checkRange, codeBuffer, type Patch, type Register } from './assembler.ts';
 
 /** Register numbers; the system call convention is in syscall(2), x19–x28 are kept by it as all but x0 are. */
 const REGISTERS: Record<Register, number> = {
@@ -31,6 +31,7 @@ const place = (base: Register, offset: number) => (offset ? `[${nameOf(base)}, #
 const relative = (label: string, bits: number, shift: number): Patch => ({
   label,
   write(bytes, at, target) {
+    checkRange(`a jump to '${label}'`, target - at, [-(2 ** (bits + 1)), 2 ** (bits + 1) - 4, 4]);
     const distance = (target - at) / 4;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     view.setUint32(0, (view.getUint32(0, true) | ((distance & (2 ** bits - 1)) << shift)) >>> 0, true);
@@ -51,6 +52,7 @@ export function assembleArm64(program: (a: Assembler) => void): Assembled {
     label: buffer.label,
     set(register, value) {
       const [number, name] = [REGISTERS[register], nameOf(register)];
+      checkRange(`set ${name}`, value, [-0x10000, 0xffffffff]);
       if (value < 0) {
         // MOVN writes the complement.
         const printed = BigInt.asUintN(64, BigInt(value)).toString(16);
@@ -69,19 +71,23 @@ export function assembleArm64(program: (a: Assembler) => void): Assembled {
       else emit(`mov ${nameOf(to)}, ${nameOf(from)}`, 0xaa0003e0 | (f << 16) | t);
     },
     load(register, base, offset) {
+      checkRange(`ldr ${nameOf(register)}`, offset, [0, 8 * 4095, 8]);
       const instruction = 0xf9400000 | ((offset / 8) << 10) | (REGISTERS[base] << 5) | REGISTERS[register];
       emit(`ldr ${nameOf(register)}, ${place(base, offset)}`, instruction);
     },
     load32(register, base, offset) {
+      checkRange(`ldr w${REGISTERS[register]}`, offset, [0, 4 * 4095, 4]);
       const instruction = 0xb9400000 | ((offset / 4) << 10) | (REGISTERS[base] << 5) | REGISTERS[register];
       emit(`ldr w${REGISTERS[register]}, ${place(base, offset)}`, instruction);
     },
     store(register, base, offset) {
+      checkRange(`str ${nameOf(register)}`, offset, [0, 8 * 4095, 8]);
       const instruction = 0xf9000000 | ((offset / 8) << 10) | (REGISTERS[base] << 5) | REGISTERS[register];
       emit(`str ${nameOf(register)}, ${place(base, offset)}`, instruction);
     },
     add(register, value) {
       const [number, name] = [REGISTERS[register], nameOf(register)];
+      checkRange(`add ${name}`, value, [-4095, 4095]);
       const operation = value < 0 ? 0xd1000000 : 0x91000000;
       const text = `${value < 0 ? 'sub' : 'add'} ${name}, ${name}, #${hex(Math.abs(value))}`;
       emit(text, operation | (Math.abs(value) << 10) | (number << 5) | number);
@@ -100,12 +106,11 @@ export function assembleArm64(program: (a: Assembler) => void): Assembled {
       emit(`cmp ${nameOf(a)}, ${nameOf(b)}`, 0xeb00001f | (REGISTERS[b] << 16) | (REGISTERS[a] << 5));
       jumpIf('eq', label);
     },
-    jumpIfBitClear: (register, bit, label) =>
-      jump(
-        `tbz ${register === 'sp' ? 'sp' : `w${REGISTERS[register]}`}, #${bit}, `,
-        0x36000000 | (bit << 19) | REGISTERS[register],
-        relative(label, 14, 5),
-      ),
+    jumpIfBitClear(register, bit, label) {
+      const number = REGISTERS[register];
+      checkRange(`tbz w${number}`, bit, [0, 31]);
+      jump(`tbz w${number}, #${bit}, `, 0x36000000 | (bit << 19) | number, relative(label, 14, 5));
+    },
     jumpIfError(label) {
       // x0 + 4095 carries exactly for -4095 and above.
       emit('cmn x0, #0xfff', 0xb13ffc1f);

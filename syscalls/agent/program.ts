@@ -2,18 +2,8 @@
 import { call } from '../call.ts';
 import { F, F_SEAL, MAP, MFD, PROT } from '../constants.ts';
 import { passableFd } from '../fd.ts';
-import { hostArchitecture, syscallNumbers } from '../machine.ts';
 import { memoryAt, perform, SyscallError, syscall } from '../syscall.ts';
-import { assembleArm64 } from './arm64.ts';
-import type { Assembled, Assembler } from './assembler.ts';
-import { type Architecture, elfExecutable } from './elf.ts';
-import { agentProgram, stubProgram } from './programs.ts';
-import { assembleX86_64 } from './x86_64.ts';
-
-/** Assembles a program for an architecture. */
-export function assemble(architecture: Architecture, program: (a: Assembler) => void): Assembled {
-  return architecture === 'x86_64' ? assembleX86_64(program) : assembleArm64(program);
-}
+import { agentElf, stubCode } from './machine-code.ts';
 
 const PAGE = 4096;
 /** What the child of clone3 has for a stack; it never uses it, but a signal frame would. */
@@ -33,12 +23,11 @@ let agentFd: number | undefined;
 /** The stub in executable memory. Throws SyscallError. */
 export function loadStub(): Stub {
   if (stub) return stub;
-  const { code } = assemble(hostArchitecture(), stubProgram(syscallNumbers()));
   // The code is written before the page turns executable: never both at once.
   const map = (size: number) =>
     BigInt(syscall('mmap', 0, size, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0));
   const address = map(PAGE);
-  memoryAt(address, PAGE).set(code);
+  memoryAt(address, PAGE).set(stubCode());
   syscall('mprotect', address, PAGE, PROT.READ | PROT.EXEC);
   const scratch = map(PAGE + STACK_SIZE);
   stub = {
@@ -52,9 +41,8 @@ export function loadStub(): Stub {
 /** The agent's executable as a sealed memfd. Throws an Error that says what forbids it. */
 export function agentExecutable(): number {
   if (agentFd !== undefined) return agentFd;
-  const { code } = assemble(hostArchitecture(), agentProgram(syscallNumbers()));
   const fd = passableFd(executableMemfd());
-  const elf = elfExecutable(hostArchitecture(), code);
+  const elf = agentElf();
   syscall('write', fd, elf, elf.length);
   syscall('fcntl', fd, F.ADD_SEALS, F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE);
   agentFd = fd;

@@ -2,7 +2,7 @@
  * x86-64 machine code, listed as `objdump -M intel` prints it.
  * Encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2.
  */
-import { type Assembled, type Assembler, codeBuffer, type Register } from './assembler.ts';
+import { type Assembled, type Assembler, checkRange, codeBuffer, type Register } from './assembler.ts';
 
 /** Register numbers and names. The system call convention is in syscall(2); s0–s4 are kept by it. */
 const REGISTERS: Record<Register, { number: number; name: string; name32: string }> = {
@@ -33,6 +33,7 @@ const modRegister = (reg: number, rm: number) => 0xc0 | ((reg & 7) << 3) | (rm &
 
 /** ModRM (and SIB, which rsp as a base needs) for [base + 32-bit displacement]. */
 function modMemory(reg: number, base: number, offset: number): number[] {
+  checkRange('an access to memory', offset, [0, 0x7fffffff]);
   const sib = (base & 7) === 4 ? [0x24] : [];
   return [0x80 | ((reg & 7) << 3) | (base & 7), ...sib, ...little32(offset)];
 }
@@ -69,6 +70,7 @@ export function assembleX86_64(program: (a: Assembler) => void): Assembled {
     label: buffer.label,
     set(register, value) {
       const { number, name, name32 } = REGISTERS[register];
+      checkRange(`set ${name}`, value, [-0x80000000, 0xffffffff]);
       if (value < 0) {
         emit(`mov ${name},${immediate(value)}`, [
           rex(true, 0, number),
@@ -97,6 +99,7 @@ export function assembleX86_64(program: (a: Assembler) => void): Assembled {
     },
     add(register, value) {
       const { number, name } = REGISTERS[register];
+      checkRange(`add ${name}`, value, [-0x80000000, 0x7fffffff]);
       const accumulator = number === 0;
       const operation = accumulator ? [0x05] : [0x81, modRegister(0, number)];
       emit(`add ${name},${immediate(value)}`, [rex(true, 0, number), ...operation, ...little32(value)]);
@@ -116,9 +119,12 @@ export function assembleX86_64(program: (a: Assembler) => void): Assembled {
       jump('je', label, JE);
     },
     jumpIfBitClear(register, bit, label) {
-      const { number, name } = REGISTERS[register];
-      const mask = 1 << bit;
-      emit(`test ${name},${hex(mask)}`, [rex(true, 0, number), 0xf7, modRegister(0, number), ...little32(mask)]);
+      const { number, name32 } = REGISTERS[register];
+      checkRange(`test ${name32}`, bit, [0, 31]);
+      const mask = (1 << bit) >>> 0;
+      const prefix = number >> 3 ? [0x41] : [];
+      const operation = number === 0 ? [0xa9] : [0xf7, modRegister(0, number)];
+      emit(`test ${name32},${hex(mask)}`, [...prefix, ...operation, ...little32(mask)]);
       jump('je', label, JE);
     },
     jumpIfError(label) {

@@ -105,15 +105,14 @@ export interface Session extends AsyncDisposable {
 }
 
 /**
- * Starts a command on a terminal of its own, which is also its controlling terminal. `redirect` names streams that are
- * something else.
+ * Starts a command on a terminal of its own, which is also its controlling terminal. `redirections` are those of a
+ * shell.
  */
-export function atTerminal(command: readonly string[], redirect: { stdin?: 'ignore'; stderr?: number } = {}): Session {
+export function atTerminal(command: readonly string[], redirections = ''): Session {
   const { master, slave } = openPty();
   setWindowSize(master.fd, { rows: 30, columns: 100, width: 0, height: 0 });
-  const stdio = [redirect.stdin ?? slave.fd, slave.fd, redirect.stderr ?? slave.fd];
-  // A shell would make it the leader of a job; what counts here is who gets SIGWINCH and ^C.
-  const child = start(['setsid', '--ctty', ...command], stdio);
+  const stdio = [slave.fd, slave.fd, slave.fd];
+  const child = start(['setsid', '--ctty', 'sh', '-c', `exec "$@" ${redirections}`, 'sh', ...command], stdio);
   const output = readableFrom(master.fd);
   const screen = collect(output);
   const closed = once(output, 'close');

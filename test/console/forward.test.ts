@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { type ForwardOptions, forwardConsole, type KillReason } from '../../src/console/forward.ts';
 import { readableFrom } from '../../src/streams/readable.ts';
 import { closeFd } from '../../syscalls/fd.ts';
+import { isReady } from '../../syscalls/readiness.ts';
 import { getTermios, openPty, rawTermios, setTermios } from '../../syscalls/tty.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
@@ -144,10 +145,10 @@ test('^] three times within a second asks for a kill; what it came with is not f
   let time = 0;
   using container = connect({ stdin: input.read, stdout: output.write, now: () => time });
   setTermios(container.console, rawTermios(getTermios(container.console)));
-  const typed = Buffer.alloc(64);
   const type = async (text: string) => {
     writeSync(input.write, text);
-    if (container.requests.length > 0) return '';
+    await eventually('it arrives', () => isReady('readable', container.console));
+    const typed = Buffer.alloc(64);
     return typed.toString('utf8', 0, readSync(container.console, typed));
   };
   assert.is(await type(ESCAPE), ESCAPE);
@@ -232,6 +233,7 @@ test('pipes and sockets stay blocking for all who share them', async () => {
   ] as const) {
     using container = connect({ stdin, stdout });
     await endingOf(runOn(container.console, 'echo hello'));
+    await eventually('it arrives', () => isReady('readable', reader));
     const line = Buffer.alloc(64);
     assert.is(line.toString('utf8', 0, readSync(reader, line)), 'hello\r\n');
     assert.equal([stdin, stdout].map(isNonBlocking), [false, false]);
@@ -245,11 +247,12 @@ test('a socket: 2 MB through a slow reader, whole', async () => {
   const [near, far] = socketPair();
   using container = connect({ mode: 'read-only', stdout: near });
   const reader = spawn('sh', ['-c', 'sleep 0.1; md5sum'], { stdio: [far, 'pipe', 'inherit'] });
+  const sum = textOf(reader.stdout!);
   closeFd(far);
   assert.is(await container.run(`stty raw; ${printing(2 * MB)}`), 0);
   closeFd(near);
   const expected = await textOf(spawn('sh', ['-c', `${printing(2 * MB)} | md5sum`]).stdout);
-  assert.is(await textOf(reader.stdout!), expected);
+  assert.is(await sum, expected);
 });
 
 test('a file that others have written to is continued, not overwritten', async () => {
@@ -283,17 +286,38 @@ test('the size comes from $LINES and $COLUMNS where there is no terminal', async
   assert.equal(sizes, ['41 132\r\n', '24 80\r\n', '24 80\r\n']);
 });
 
-test('disposing stops at once, and nothing is left open or listening', async () => {
+test('disposing stops at once: what is queued does not go to whoever gets the number next', async () => {
+  const input = pipe();
+  const output = pipe();
+  const container = connect({ stdin: input.read, stdout: output.write });
+  setTermios(container.console, rawTermios(getTermios(container.console)));
+  for (let i = 0; i < 5; i++) {
+    writeSync(input.write, 'x'.repeat(8192));
+    await eventually('it is taken', () => !isReady('readable', input.read));
+  }
+  container[Symbol.dispose]();
+  const next = openPty();
+  assert.is(next.master.fd, container.master);
+  setTermios(next.slave.fd, rawTermios(getTermios(next.slave.fd)));
+  await setTimeout(20);
+  assert.not(isReady('readable', next.slave.fd));
+  next.slave[Symbol.dispose]();
+  next.master[Symbol.dispose]();
+  for (const fd of [...Object.values(input), ...Object.values(output)]) closeFd(fd);
+});
+
+test('nothing is left open or listening', async () => {
   const before = openDescriptors();
   const listeners = () => ['SIGWINCH', 'SIGTERM', 'SIGCONT', 'exit'].map(name => process.listenerCount(name));
   const listening = listeners();
-  const input = pipe();
-  const output = pipe();
-  {
+  for (const isFinished of [true, false]) {
+    const input = pipe();
+    const output = pipe();
     using container = connect({ stdin: input.read, stdout: output.write });
     writeSync(container.console, 'x'.repeat(1000));
+    if (isFinished) await container.forwarder.finish();
+    for (const fd of [...Object.values(input), ...Object.values(output)]) closeFd(fd);
   }
-  for (const fd of [...Object.values(input), ...Object.values(output)]) closeFd(fd);
   await eventually('all is closed', () => openDescriptors().length <= before.length);
   assert.equal(openDescriptors(), before);
   assert.equal(listeners(), listening);

@@ -1,31 +1,33 @@
 /** Runs commands in containers and hands back what came of it. */
+import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { type LogLevel, type SpawnOptions, spawn } from '../../src/index.ts';
-import type { Logger } from '../../src/log.ts';
+import { type Container, type SpawnOptions, spawn } from '../../src/index.ts';
+import type { LogLevel, Message } from '../../src/log.ts';
 import { busyboxTree } from '../support/tree.ts';
 
 export interface Outcome {
-  /** Without the newline at its end. */
+  /** Without the newline at its end, as stderr. */
   stdout: string;
   stderr: string;
-  /** Exit status, or the name of what ended it otherwise. */
+  /** Exit status; 'restart' or 'power off' after a reboot(2); or 'signal N'. */
   status: number | string;
-  /** What was logged: `level: message`, trace and debug too. */
+  /** What was logged: `level: message`. */
   log: string[];
 }
 
-/** A logger that keeps lines, and the lines. */
-export function keepingLogger(): { logger: Logger; log: string[] } {
-  const log: string[] = [];
-  const keep = (level: LogLevel) => (message: string) => log.push(`${level}: ${message}`);
-  const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
-  const logger = Object.fromEntries(levels.map(level => [level, keep(level)])) as Record<LogLevel, () => void>;
-  return { logger, log };
-}
-
-/** Runs a container to its end. A container that hangs is killed after `seconds`, and fails. */
+/** Runs a container to its end. One that hangs is killed after `seconds`. */
 export async function run(options: SpawnOptions, { input = '', seconds = 30 } = {}): Promise<Outcome> {
-  const { logger, log } = keepingLogger();
+  const log: string[] = [];
+  const keep = (level: LogLevel) => (message: Message) => {
+    log.push(`${level}: ${typeof message === 'string' ? message : message()}`);
+  };
+  const logger = {
+    trace: keep('trace'),
+    debug: keep('debug'),
+    info: keep('info'),
+    warn: keep('warn'),
+    error: keep('error'),
+  };
   const container = await spawn({ logger, ...options });
   const timer = setTimeout(() => container.kill(), seconds * 1000);
   container.stdin?.end(input);
@@ -36,28 +38,26 @@ export async function run(options: SpawnOptions, { input = '', seconds = 30 } = 
   ]);
   clearTimeout(timer);
   const status = ended.exitStatus ?? ended.reboot ?? `signal ${ended.signal}`;
-  return { stdout: stdout.replace(/\n$/, ''), stderr: stderr.replace(/\n$/, ''), status, log };
+  return { stdout, stderr, status, log };
 }
 
 async function textOf(stream: Readable | null): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream ?? []) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream ?? []) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks).toString().replace(/\n$/, '');
 }
 
-/** Runs a shell script in a container on the busybox tree, which it can't write to; returns what it prints. */
-export async function shell(script: string, options: SpawnOptions = {}): Promise<string> {
-  const outcome = await run({
-    directory: busyboxTree(),
-    volatile: 'overlay',
-    command: ['/bin/sh', '-c', script],
-    ...options,
-  });
-  if (outcome.status !== 0) throw new Error(`ended with ${outcome.status}: ${outcome.stderr} ${outcome.stdout}`);
-  return outcome.stdout;
+/** Options for a container on a tree of which nothing changes. */
+export const unchanging = (directory: string): SpawnOptions => ({ directory, volatile: 'overlay' });
+
+/** What a shell script prints in a container, by default on the busybox tree. Throws when it fails. */
+export async function shell(script: string, options: SpawnOptions = unchanging(busyboxTree())): Promise<string> {
+  const { status, stdout, stderr } = await run({ ...options, command: ['/bin/sh', '-c', script] });
+  if (status === 0) return stdout;
+  throw new Error(`running ${JSON.stringify(script)} in a container: ended with ${status}: ${stderr} ${stdout}`);
 }
 
-/** The message of the error that a container's start ends with. Throws if it starts. */
+/** The message of the error that a container's start ends with. Throws when it starts. */
 export async function startError(options: SpawnOptions): Promise<string> {
   let started: Outcome;
   try {
@@ -66,4 +66,11 @@ export async function startError(options: SpawnOptions): Promise<string> {
     return (error as Error).message;
   }
   throw new Error(`the container started, and ended with ${started.status}: ${started.stdout} ${started.stderr}`);
+}
+
+/** Starts a container that does nothing; resolves once its shell runs. It goes with `await using`. */
+export async function idle(options: SpawnOptions = unchanging(busyboxTree())): Promise<Container> {
+  const container = await spawn({ ...options, command: ['/bin/sh', '-c', 'echo ready; exec sleep 1000'] });
+  await once(container.stdout!, 'data');
+  return container;
 }

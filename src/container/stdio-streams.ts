@@ -1,0 +1,58 @@
+/** Pipes and pseudo terminals whose other side are node's streams. */
+import { O } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import { openPty, setWindowSize } from '../../syscalls/tty.ts';
+import { type FdReadable, readableFrom } from '../streams/readable.ts';
+import { writableTo } from '../streams/writable.ts';
+import { type Connected, duplicate } from './stdio.ts';
+
+export function connectPipes(): Connected {
+  using made = new DisposableStack();
+  const [stdin, stdout, stderr] = [makePipe(made), makePipe(made), makePipe(made)] as const;
+  const theirs = [stdin.read, stdout.write, stderr.write] as const;
+  const ours = made.move();
+  let readables: FdReadable[] = [];
+  return {
+    payload: { fds: [theirs[0].fd, theirs[1].fd, theirs[2].fd] },
+    open() {
+      for (const end of theirs) end[Symbol.dispose]();
+      readables = [readableFrom(stdout.read.fd), readableFrom(stderr.read.fd)];
+      return { stdin: writableTo(stdin.write.fd), stdout: readables[0]!, stderr: readables[1]! };
+    },
+    finish() {
+      for (const readable of readables) readable.finish();
+    },
+    resize() {},
+    [Symbol.dispose]() {
+      if (readables.length === 0) ours.dispose();
+    },
+  };
+}
+
+export function connectPty(): Connected {
+  const { master, slave } = openPty();
+  let output: FdReadable | undefined;
+  return {
+    payload: { console: slave },
+    open() {
+      output = readableFrom(master.fd);
+      // Held until all output is read: the terminal would hang up whenever the payload closes its last descriptor.
+      output.once('close', () => slave[Symbol.dispose]());
+      return { stdin: writableTo(duplicate(master.fd).fd), stdout: output, stderr: null };
+    },
+    finish: () => output?.finish(),
+    resize: (columns, rows) => setWindowSize(slave.fd, { rows, columns, width: 0, height: 0 }),
+    [Symbol.dispose]() {
+      if (output) return;
+      master[Symbol.dispose]();
+      slave[Symbol.dispose]();
+    },
+  };
+}
+
+function makePipe(stack: DisposableStack): { read: OwnedFd; write: OwnedFd } {
+  const pair = new Int32Array(2);
+  syscall('pipe2', { out: new Uint8Array(pair.buffer) }, O.CLOEXEC);
+  return { read: stack.use(owned(passableFd(pair[0]!))), write: stack.use(owned(passableFd(pair[1]!))) };
+}
