@@ -4,6 +4,7 @@ import { O, S } from '../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../syscalls/fd.ts';
 import { type FileStatus, fileType, openInRoot, readAll, splitPath, statusOf, typeName } from '../syscalls/file.ts';
 import { perform, SyscallError, syscall } from '../syscalls/syscall.ts';
+import { readLink } from './host.ts';
 
 /** Files larger than this are not configuration: nothing that is read from a tree comes near. */
 const LARGEST_FILE = 16 << 20;
@@ -13,6 +14,8 @@ export interface RootView extends OwnedFd {
   status(path: string): FileStatus | undefined;
   /** Whether a path leads to something. */
   has(path: string): boolean;
+  /** The host's path of what a path leads to, without symlinks; undefined when there is nothing. */
+  canonicalPath(path: string): string | undefined;
   /** A regular file's text; undefined when there is nothing. Throws when it is something else. */
   readText(path: string): string | undefined;
   /** A symlink's target; undefined when there is nothing, or no symlink. */
@@ -23,6 +26,8 @@ export interface RootView extends OwnedFd {
 
 /** Errors that mean that a path leads nowhere. */
 const NOTHING_THERE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+/** How often a path is looked up again. */
+const MOST_TRIES = 1000;
 
 /** Looks at the tree below `directory`, a path of the host. Throws SyscallError. */
 export function viewRoot(directory: string): RootView {
@@ -31,11 +36,15 @@ export function viewRoot(directory: string): RootView {
 
 function viewFd(root: number): RootView {
   const openPath = (path: string, flags: number): OwnedFd | undefined => {
-    try {
-      return owned(perform(openInRoot(root, path, flags)));
-    } catch (error) {
-      if (error instanceof SyscallError && NOTHING_THERE.includes(error.code)) return undefined;
-      throw error;
+    for (let tries = 1; ; tries++) {
+      try {
+        return owned(perform(openInRoot(root, path, flags)));
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+        if (NOTHING_THERE.includes(error.code)) return undefined;
+        // A rename or mount anywhere on the machine while a `..` was resolved: openat2(2).
+        if (error.code !== 'EAGAIN' || tries >= MOST_TRIES) throw error;
+      }
     }
   };
   const statusOfFd = (fd: number): FileStatus => {
@@ -54,6 +63,10 @@ function viewFd(root: number): RootView {
     status(path) {
       using file = openPath(path, O.PATH);
       return file && statusOfFd(file.fd);
+    },
+    canonicalPath(path) {
+      using file = openPath(path, O.PATH);
+      return file && readLink(`/proc/self/fd/${file.fd}`);
     },
     readText(path) {
       using file = openPath(path, O.PATH);

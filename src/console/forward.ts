@@ -140,7 +140,7 @@ async function forwardOutput(session: Session): Promise<void> {
     await (session.isFinishing ? nextTurn() : untilReadable(console.fd));
     if (session.isOver) return;
     const size = readSome(console, buffer);
-    if (size === undefined) continue;
+    if (size === undefined && !session.isFinishing) continue;
     if (!size) return;
     if (!isRead) continue; // Output that nobody reads must not stop a container that goes on.
     try {

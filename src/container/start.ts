@@ -14,6 +14,7 @@ import type { Logger } from '../log.ts';
 import type { Payload, Plan } from '../plan/steps.ts';
 import { containerView, type RootView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
+import { makePayloadCgroup } from './payload-cgroup.ts';
 
 /** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
 export interface Started {
@@ -48,10 +49,14 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     fds.set(key, objects.use(openHostObject(object, root, console)).fd);
   }
 
+  const cgroup = plan.shareSystem ? await makePayloadCgroup(plan.machine) : undefined;
+  if (cgroup) resources.use(cgroup);
+  else if (plan.shareSystem) log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
   using agent = startAgent({
     namespaces: namespaces(plan),
     fds: [...fds.values(), ...(agentStreams === 'console' ? [] : agentStreams)],
     dieWithParent: true,
+    ...(cgroup && { cgroup: cgroup.fd }),
   });
   objects.dispose();
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log });

@@ -4,7 +4,8 @@ import { fileType } from '../../syscalls/file.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
 import { hostHas, hostStatus } from '../host.ts';
 import type { RootView } from '../root-view.ts';
-import type { DeviceNode, Step } from './steps.ts';
+import { boundFromHost } from './host-configuration.ts';
+import { type DeviceNode, NOTHING, type PlanPart, type Step } from './steps.ts';
 
 /** Group of terminals, the same in all distributions: TTY_GID in systemd. */
 const TTY_GID = '5';
@@ -30,9 +31,9 @@ export const API_FILE_SYSTEMS: readonly Step[] = [
   mount('tmpfs', '/run', NOSUID | NODEV | STRICTATIME, [{ key: 'mode', value: '755' }]),
 ];
 
-/** SELinux's file system, which a kernel without SELinux does not have. */
-export const selinuxFileSystem = (): Step[] =>
-  hostHas(SELINUX_PATH) ? [{ action: { do: 'bind read-only', path: SELINUX_PATH }, onFailure: 'debug' }] : [];
+/** SELinux's file system is the host's, read-only. A kernel without SELinux has none. */
+export const selinuxFileSystem = (): PlanPart =>
+  hostHas(SELINUX_PATH) ? boundFromHost(SELINUX_PATH, SELINUX_PATH) : NOTHING;
 const SELINUX_PATH = '/sys/fs/selinux';
 
 /** Where a tree may have mounts of its host's that the container must not see. */

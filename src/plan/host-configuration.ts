@@ -2,19 +2,21 @@
 import { hostHas, readLink } from '../host.ts';
 import type { ContainerOptions, Timezone } from '../options.ts';
 import type { RootView } from '../root-view.ts';
-import { type PlanPart, type Step, should } from './steps.ts';
+import { NOTHING, type PlanPart, type Step, should } from './steps.ts';
 
-const NOTHING: PlanPart = { hostObjects: {}, before: [], steps: [] };
 const steps = (...list: Step[]): PlanPart => ({ ...NOTHING, steps: list });
 
-/** Binds a file of the host, read-only. */
-const bound = (from: string, path: string): PlanPart => ({
-  hostObjects: {
-    [`the host's ${from}`]: { kind: 'tree', path: from, inRoot: false, recursive: false, readOnly: true },
-  },
-  before: [],
-  steps: [should({ do: 'bind', object: `the host's ${from}`, path })],
-});
+/** Binds something of the host, read-only. Where the host has no such thing, that is a warning when it comes to it. */
+export function boundFromHost(from: string, path: string): PlanPart {
+  const object = `the host's ${from}`;
+  return {
+    hostObjects: hostHas(from)
+      ? { [object]: { kind: 'tree', path: from, inRoot: false, recursive: false, readOnly: true } }
+      : {},
+    before: [],
+    steps: [should({ do: 'bind', object, path })],
+  };
+}
 
 const LOCALTIME = '/etc/localtime';
 
@@ -23,28 +25,34 @@ const LOCALTIME = '/etc/localtime';
  * the tree's /etc.
  */
 export function timezone(mode: Timezone, readOnly: boolean, tree: RootView | undefined): PlanPart {
-  const zone = hostZone();
   switch (mode) {
     case 'off':
       return NOTHING;
     case 'auto':
-      if (!hostHas(LOCALTIME) || (zone && zoneOf(tree?.readLink(LOCALTIME)) === zone)) return NOTHING;
-      return timezone(readOnly ? 'bind' : zone ? 'symlink' : 'copy', readOnly, tree);
+      return timezone(automaticTimezone(readOnly, tree), readOnly, tree);
     case 'delete':
       return steps(should({ do: 'remove', path: LOCALTIME }));
     case 'symlink':
-      if (!zone) return NOTHING;
-      return steps(should({ do: 'link time zone', zone }));
+      return steps(should({ do: 'link time zone', zone: zoneOf(readLink(LOCALTIME)) }));
     case 'copy':
       return steps(should({ do: 'copy file', from: LOCALTIME, path: LOCALTIME, replace: true }));
     case 'bind':
-      return bound(LOCALTIME, LOCALTIME);
+      return boundFromHost(LOCALTIME, LOCALTIME);
   }
 }
 
-/** The host's time zone, such as Europe/Berlin; undefined where /etc/localtime is no link to one. */
-const hostZone = () => zoneOf(readLink(LOCALTIME));
+/** What 'auto' comes to. */
+function automaticTimezone(readOnly: boolean, tree: RootView | undefined): Exclude<Timezone, 'auto'> {
+  // Without this file it is UTC: localtime(5).
+  if (!hostHas(LOCALTIME)) return readOnly ? 'off' : 'delete';
+  const link = readLink(LOCALTIME);
+  const zone = zoneOf(link);
+  if (zone && zoneOf(tree?.readLink(LOCALTIME)) === zone) return 'off';
+  if (readOnly) return 'bind';
+  return link === undefined ? 'copy' : 'symlink';
+}
 
+/** The time zone that a link of /etc/localtime stands for, such as Europe/Berlin. */
 const zoneOf = (link: string | undefined) => /^(?:\.\.)?\/usr\/share\/zoneinfo\/(.+)$/.exec(link ?? '')?.[1];
 
 const RESOLV_CONF = '/etc/resolv.conf';
@@ -69,11 +77,12 @@ export function resolverConfiguration(
     if (privateNetwork) return NOTHING;
     // The stub's file is there exactly while systemd-resolved runs.
     const kind = hostHas(RESOLVER_FILES.stub) ? 'stub' : 'host';
-    if (!hostHas(RESOLVER_FILES[kind])) return NOTHING;
-    return resolverConfiguration({ resolvConf: `${readOnly ? 'bind' : 'copy'}-${kind}` }, readOnly);
+    const isThere = hostHas(RESOLVER_FILES[kind]);
+    if (readOnly) return isThere ? boundFromHost(RESOLVER_FILES[kind], RESOLV_CONF) : NOTHING;
+    return resolverConfiguration({ resolvConf: isThere ? `copy-${kind}` : 'delete' }, readOnly);
   }
   const [how, kind] = resolvConf.split('-') as ['copy' | 'replace' | 'bind', keyof typeof RESOLVER_FILES];
   const from = RESOLVER_FILES[kind];
-  if (how === 'bind') return bound(from, RESOLV_CONF);
+  if (how === 'bind') return boundFromHost(from, RESOLV_CONF);
   return steps(should({ do: 'copy file', from, path: RESOLV_CONF, replace: how === 'replace' }));
 }

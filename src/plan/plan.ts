@@ -39,13 +39,15 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
 
   const readOnly = options.readOnly || volatile === 'state';
   using tree = viewRoot(directory);
-  const root = rootMounts(directory, volatile);
+  const root = rootMounts(directory, tree, volatile);
+  const selinux = selinuxFileSystem();
   const custom = customMounts(options);
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
   const hostObjects = {
     ...root.hostObjects,
     ...(console === 'pty' && { [CONSOLE]: { kind: 'console' } as const }),
+    ...selinux.hostObjects,
     ...zone.hostObjects,
     ...resolvConf.hostObjects,
     ...custom.hostObjects,
@@ -62,11 +64,11 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...only(readOnly, must({ do: 'make read-only', path: '/' })),
     ...only(volatile === 'state', VOLATILE_VAR),
     ...API_FILE_SYSTEMS,
-    ...selinuxFileSystem(),
+    ...selinux.steps,
     devices(),
     ...only(console === 'pty', must({ do: 'set up console' })),
     must({ do: 'set up kernel log' }),
-    ...only(!options.shareSystem, should({ do: 'set boot id' })),
+    ...only(!options.shareSystem, must({ do: 'set boot id' })),
     ...zone.steps,
     ...resolvConf.steps,
     ...custom.steps,

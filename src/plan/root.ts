@@ -1,6 +1,8 @@
 /** The root file system: the tree itself, or what --volatile= makes of it. */
 import { MOUNT_ATTR } from '../../syscalls/constants.ts';
+import { readHostFile } from '../host.ts';
 import type { VolatileMode } from '../options.ts';
+import type { RootView } from '../root-view.ts';
 import { type HostObject, must, type PlanPart, ROOT } from './steps.ts';
 import { mountsToHide } from './submounts.ts';
 
@@ -22,16 +24,18 @@ const tree = (path: string, changes: Partial<Extract<HostObject, { kind: 'tree' 
   ...changes,
 });
 
-/** The host objects and steps that make the root of `directory`. */
-export function rootMounts(directory: string, volatile: VolatileMode): PlanPart {
+/** The host objects and steps that make the root of `directory`, which `view` looks at. */
+export function rootMounts(directory: string, view: RootView, volatile: VolatileMode): PlanPart {
   switch (volatile) {
     case 'no':
-    case 'state':
+    case 'state': {
+      const mountinfo = readHostFile('/proc/self/mountinfo').toString();
       return {
         hostObjects: { [ROOT]: tree(directory) },
         before: [],
-        steps: mountsToHide(directory).map(path => must({ do: 'unmount', path })),
+        steps: mountsToHide(directory, view, mountinfo).map(path => must({ do: 'unmount', path })),
       };
+    }
     case 'yes':
       return {
         hostObjects: {

@@ -52,7 +52,8 @@ export type StepAction =
   | { do: 'set boot id' }
   | { do: 'copy file'; from: string; path: string; replace: boolean }
   | { do: 'remove'; path: string }
-  | { do: 'link time zone'; zone: string }
+  /** `zone` is undefined where the host's cannot be told. */
+  | { do: 'link time zone'; zone: string | undefined }
   | { do: 'set host name'; name: string }
   | { do: 'bring loopback up' };
 
@@ -69,6 +70,7 @@ export interface PlanPart {
   before: Step[];
   steps: Step[];
 }
+export const NOTHING: PlanPart = { hostObjects: {}, before: [], steps: [] };
 
 /** What the payload is and under which conditions it runs. */
 export interface Payload {
@@ -135,7 +137,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set boot id': () => 'setting a boot id of its own',
   'copy file': ({ from, path }) => `copying the host's ${from} to ${path}`,
   remove: ({ path }) => `removing ${path}`,
-  'link time zone': ({ zone }) => `setting the time zone to ${zone}`,
+  'link time zone': ({ zone }) => `setting the time zone to ${zone ?? "the host's"}`,
   'set host name': ({ name }) => `setting the host name to ${name}`,
   'bring loopback up': () => 'bringing the loopback interface up',
 };

@@ -15,8 +15,8 @@ import { type Arena, goesOn, releaseArena, takeArena, type WrittenOps, writeBatc
 import { ARENA_FD, BATCH, CONTROL_FD, OP } from './layout.ts';
 import { agentExecutable, loadStub } from './program.ts';
 
-/** The oldest kernel with every call that is needed: mount_setattr(2) came last. */
-export const OLDEST_KERNEL = '5.12';
+/** The oldest kernel with all that is needed: the file cgroup.kill came last, after mount_setattr(2) in 5.12. */
+export const OLDEST_KERNEL = '5.14';
 
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
 const LONGEST_BATCH = 90;

@@ -51,7 +51,9 @@ export function entrust(fds: readonly number[], will: (fds: number[]) => readonl
 /** Fills a slot: calls, then nothings. An op's number is written last, so a half-written slot does no harm. */
 function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
   const padding = Array.from({ length: WILL.opsPerSlot - calls.length }, () => NOTHING);
-  const all = [...calls, ...padding].map(entrusted => ({ ...entrusted, allow: 'any' as const }));
+  const all = [...calls, ...padding];
+  // Each is tried whatever became of the others.
+  for (const entrusted of all) entrusted.allow = 'any';
   const opsAt = WILL.start + BATCH.ops + slot * WILL.opsPerSlot * OP.size;
   const dataAt = WILL.start + BATCH.ops + WILL.slots * WILL.opsPerSlot * OP.size + slot * WILL.dataPerSlot;
   writeOps(arena, all, opsAt, { from: dataAt, to: dataAt + WILL.dataPerSlot });
