@@ -61,6 +61,16 @@ const encoder = new TextEncoder();
 export function writeCString(text: string, memory: Uint8Array, at: number): number {
   if (text.includes('\0'))
     throw new Error(`passing ${JSON.stringify(text)} to the kernel: it has a NUL character in it`);
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0x80) return writeUtf8(text, memory, at);
+    memory[at + i] = unit;
+  }
+  memory[at + text.length] = 0;
+  return text.length + 1;
+}
+
+function writeUtf8(text: string, memory: Uint8Array, at: number): number {
   const { written } = encoder.encodeInto(text, memory.subarray(at));
   memory[at + written] = 0;
   return written + 1;

@@ -1,5 +1,3 @@
-/** File descriptors that are closed when their block ends. */
-import { call } from './call.ts';
 import { perform, syscall } from './syscall.ts';
 
 /** fcntl.h */
@@ -27,7 +25,7 @@ export function owned(fd: number): OwnedFd {
 
 /** close(2): the descriptor is gone even when it reports a write-back error, so there is nothing to do about one. */
 export function closeFd(fd: number): void {
-  perform({ ...call('close', fd), allow: 'any' });
+  perform({ name: 'close', args: [fd], allow: 'any' });
 }
 
 /** The same descriptor with a number that an agent doesn't use for itself. Takes over `fd`. */

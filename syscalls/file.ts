@@ -9,14 +9,16 @@ import { syscall } from './syscall.ts';
 
 const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
 
-/** struct open_how, linux/openat2.h: flags, mode, resolve; each a word. */
+/** struct open_how, linux/openat2.h: flags, mode, resolve; each a word. There are few different ones. */
 function openHow(flags: number, mode: number, resolve: number): Uint8Array {
-  const how = new Uint32Array(6);
-  how[0] = flags;
-  how[2] = mode;
-  how[4] = resolve;
-  return new Uint8Array(how.buffer);
+  const key = `${flags} ${mode} ${resolve}`;
+  const known = openHows.get(key);
+  if (known) return known;
+  const how = new Uint8Array(new BigUint64Array([flags, mode, resolve].map(BigInt)).buffer);
+  openHows.set(key, how);
+  return how;
 }
+const openHows = new Map<string, Uint8Array>();
 const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
 
 /** Opens `path` with `root` as its root directory. Opening never waits, not even for a fifo. */

@@ -1,5 +1,6 @@
 /** System calls of this process: the one way from JavaScript to the kernel. */
 import { type Argument, allows, argumentWord, type Call, type Placer, type ResultOf, writeCString } from './call.ts';
+import { MAP, PROT } from './constants.ts';
 import { type Errno, errnoByNumber } from './errno.ts';
 import { formatCall } from './format.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
@@ -32,11 +33,28 @@ type SyscallFunction = (number: number, ...args: (number | bigint)[]) => number 
 let libcSyscall: SyscallFunction | undefined;
 let koffi: Koffi;
 
+/**
+ * Memory outside the JavaScript heap for what small arguments point to: to ask for the address of a buffer of the heap
+ * takes longer than most system calls.
+ */
+let scratch: { address: number; bytes: Uint8Array };
+const SCRATCH_SIZE = 65536;
+/** Larger arguments are used where they are. */
+const LARGEST_COPIED = 8192;
+
 function libc(): SyscallFunction {
   koffi = loadKoffi();
   // syscall(2): returns -1 and sets errno.
-  libcSyscall = koffi.load(null).func('long syscall(long n, long a, long b, long c, long d, long e, long f)');
-  return libcSyscall as SyscallFunction;
+  const run: SyscallFunction = koffi
+    .load(null)
+    .func('long syscall(long n, long a, long b, long c, long d, long e, long f)');
+  const address = Number(
+    run(syscallNumber('mmap'), 0, SCRATCH_SIZE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0),
+  );
+  if (address === -1) throw new Error('allocating memory for system calls: there is none');
+  scratch = { address, bytes: new Uint8Array(koffi.view(BigInt(address), SCRATCH_SIZE)) };
+  libcSyscall = run;
+  return run;
 }
 
 /**
@@ -45,29 +63,59 @@ function libc(): SyscallFunction {
  */
 export function perform(performed: Call): number {
   const run = libcSyscall ?? libc();
-  const number = syscallNumber(performed.name);
-  // The arguments' memory must stay until the call is over: `kept` holds it.
-  const kept: Uint8Array[] = [];
-  const words: (number | bigint)[] = [0, 0, 0, 0, 0, 0];
-  const place: Placer = placed => {
-    const bytes = typeof placed === 'string' ? cString(placed) : placed;
-    kept.push(bytes);
-    return bytes.byteLength ? addressOf(bytes) : 0;
-  };
-  for (let i = 0; i < performed.args.length; i++) {
-    words[i] = argumentWord(performed.args[i] as Exclude<Argument, ResultOf>, place);
+  const { name, args, allow } = performed;
+  const number = syscallNumber(name);
+  const words: [Word, Word, Word, Word, Word, Word] = [0, 0, 0, 0, 0, 0];
+  const placed = placeInScratch();
+  for (let i = 0; i < args.length; i++) {
+    const argument = args[i] as Exclude<Argument, ResultOf>;
+    words[i] = typeof argument === 'number' ? argument : argumentWord(argument, placed.place);
   }
 
   for (;;) {
     const result = Number(run(number, ...words));
     const error = result === -1 ? koffi.errno() : 0;
+    placed.copyBack();
     trace.sink?.('nspawn', performed, error ? -error : result);
-    if (!error) return kept.length >= 0 ? result : 0;
+    if (!error) return result;
     const errno = errnoByNumber(error);
-    if (errno.name === 'EINTR' && performed.name !== 'close') continue;
-    if (allows(performed.allow, errno.name)) return -error;
+    if (errno.name === 'EINTR' && name !== 'close') continue;
+    if (allows(allow, errno.name)) return -error;
     throw new SyscallError(performed, errno);
   }
+}
+
+type Word = number | bigint;
+
+/** Puts what arguments point to into the scratch memory, and gets back what the kernel has written there. */
+function placeInScratch(): { place: Placer; copyBack: () => void } {
+  const { address, bytes } = scratch;
+  let end = 0;
+  const outputs: { at: number; bytes: Uint8Array }[] = [];
+  // Large arguments must stay referenced until the call is over.
+  const large: Uint8Array[] = [];
+  const place: Placer = (placed, output) => {
+    const size = typeof placed === 'string' ? placed.length * 3 + 1 : placed.length;
+    if (size > LARGEST_COPIED || end + size > SCRATCH_SIZE) {
+      const used = typeof placed === 'string' ? cString(placed) : placed;
+      large.push(used);
+      return addressOf(used);
+    }
+    const at = end;
+    let used = size;
+    if (typeof placed === 'string') used = writeCString(placed, bytes, at);
+    else bytes.set(placed, at);
+    if (output) outputs.push({ at, bytes: placed as Uint8Array });
+    end = at + ((used + 8) & ~7);
+    return address + at;
+  };
+  return {
+    place,
+    copyBack() {
+      for (const output of outputs) output.bytes.set(bytes.subarray(output.at, output.at + output.bytes.length));
+      large.length = 0;
+    },
+  };
 }
 
 /** Performs the system call `name`. Throws SyscallError. */

@@ -81,10 +81,11 @@ export const DYNAMIC_STEPS: {
   },
 
   bind({ object, path }, { agent, fds }) {
-    const source = fds.get(object)!;
+    const source = fds.get(object);
+    if (source === undefined) throw new Error('the host has no such file or directory');
     const [wanted, found] = statusInContainer(agent, [{ fd: source }, { path }]);
     const { mode } = wanted!;
-    if (!found) agent.run(makeMountPoint(path, mode));
+    if (!found) agent.run(makeMountPoint(missingPath(path, agent.pid), mode));
     else if (fileType(found.mode) !== fileType(mode)) {
       throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found.mode)}`);
     }
@@ -116,6 +117,7 @@ export const DYNAMIC_STEPS: {
   },
 
   'link time zone'({ zone }, { agent }) {
+    if (zone === undefined) throw new Error("the host's /etc/localtime is no symlink to a time zone");
     using container = containerView(agent.pid);
     const path = '/etc/localtime';
     const current = container.readLink(path);
@@ -155,6 +157,20 @@ function statusInContainer(
     return results[at - 1]! < 0 ? undefined : status();
   });
 }
+
+/** The path that is missing where `path` leads to nothing: its own, or at the end of symlinks another. */
+function missingPath(path: string, pid: number): string {
+  using container = containerView(pid);
+  let missing = path;
+  for (let follows = 0; follows < MOST_SYMLINKS; follows++) {
+    const target = container.readLink(missing);
+    if (target === undefined) break;
+    missing = target.startsWith('/') ? target : `${splitPath(missing).parent}/${target}`;
+  }
+  return missing;
+}
+/** As many as the kernel follows: path_resolution(7). */
+const MOST_SYMLINKS = 40;
 
 /** Makes what a bind of this type can be mounted on. Devices are refused. */
 function makeMountPoint(path: string, mode: number): Call[] {

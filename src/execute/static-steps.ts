@@ -62,7 +62,8 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     };
   },
 
-  unmount: ({ path }) => ({ calls: [allowing(detachMount(path), 'EINVAL')] }),
+  // It may have been hidden by another mount (then nothing is there), or gone with the one that it was in.
+  unmount: ({ path }) => ({ calls: [allowing(detachMount(path), 'EINVAL', 'ENOENT')] }),
 
   'make directories': ({ directories }) => ({
     calls: directories.flatMap(({ path, mode }) => makeDirectories(HERE, path, mode)),

@@ -11,7 +11,7 @@ import { syscallNumber } from '../machine.ts';
 import { dieWithParent, endingOf, killAndReap } from '../process.ts';
 import { receiveFds, sendFds } from '../socket.ts';
 import { addressOf, callCode, perform, SyscallError, syscall, trace } from '../syscall.ts';
-import { type Arena, goesOn, releaseArena, takeArena, type WrittenOps, writeBatch } from './arena.ts';
+import { type Arena, type Earlier, goesOn, releaseArena, takeArena, type WrittenOps, writeBatch } from './arena.ts';
 import { ARENA_FD, BATCH, CONTROL_FD, OP } from './layout.ts';
 import { agentExecutable, loadStub } from './program.ts';
 
@@ -21,6 +21,8 @@ export const OLDEST_KERNEL = '5.14';
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
 const LONGEST_BATCH = 90;
 const EAGAIN = errnoNumber('EAGAIN');
+/** How often a batch is taken up again. */
+const MOST_TRIES = 1000;
 
 export interface AgentOptions {
   /** Namespaces to make, CLONE.NEW* bits. */
@@ -142,12 +144,12 @@ function agentHandle(pid: number, pidfd: number, control: number, arena: Arena):
   let attached = true;
 
   const wake = (calls: readonly Call[], written: WrittenOps) => {
-    const woken = perform({ ...call('sendto', control, token, 1, MSG.NOSIGNAL, null, 0), allow: ['EPIPE'] });
+    const woken = perform({ name: 'sendto', args: [control, token, 1, MSG.NOSIGNAL, null, 0], allow: ['EPIPE'] });
     if (woken !== 1) throw died(calls, written);
   };
   /** True: it answered. False: its end of the socket is closed. */
   const answered = (): boolean => {
-    const read = perform({ ...call('read', control, { out: token }, 1), allow: ['ECONNRESET', 'EAGAIN'] });
+    const read = perform({ name: 'read', args: [control, { out: token }, 1], allow: ['ECONNRESET', 'EAGAIN'] });
     if (read !== -EAGAIN) return read === 1;
     throw new AgentDiedError(`the container's agent (process ${pid}) is stuck since ${LONGEST_BATCH} s`);
   };
@@ -177,8 +179,8 @@ function agentHandle(pid: number, pidfd: number, control: number, arena: Arena):
   };
 
   /** Runs one batch; `between` happens while the agent is at it. */
-  const runOnce = (calls: readonly Call[], between?: () => void): number[] => {
-    const written = writeBatch(arena, calls);
+  const runOnce = (calls: readonly Call[], earlier?: Earlier, between?: () => void): number[] => {
+    const written = writeBatch(arena, calls, earlier);
     wake(calls, written);
     between?.();
     if (!answered()) throw died(calls, written);
@@ -191,11 +193,17 @@ function agentHandle(pid: number, pidfd: number, control: number, arena: Arena):
     arena,
     run(calls) {
       const results: number[] = [];
-      while (results.length < calls.length) {
+      const earlier = (call: Call) => results[calls.indexOf(call)];
+      for (let tries = 1; results.length < calls.length; tries++) {
         // The agent knows one allowed error of each call; others interrupt the batch, and it goes on behind them.
-        results.push(...runOnce(calls.slice(results.length)));
+        results.push(...runOnce(calls.slice(results.length), results.length ? earlier : undefined));
         const last = calls[results.length - 1]!;
         const result = results.at(-1)!;
+        if (last.name === 'openat2' && result === -EAGAIN && tries < MOST_TRIES) {
+          // A rename or mount anywhere on the machine while a `..` was resolved: see openat2(2).
+          results.pop();
+          continue;
+        }
         if (!goesOn(last, result)) throw new SyscallError(last, errnoByNumber(-result));
       }
       return results;
@@ -209,7 +217,7 @@ function agentHandle(pid: number, pidfd: number, control: number, arena: Arena):
     },
     sendFds(fds) {
       const receive = receiveFds(CONTROL_FD, fds.length);
-      const [result] = runOnce([receive.call], () => perform(sendFds(control, fds)));
+      const [result] = runOnce([receive.call], undefined, () => perform(sendFds(control, fds)));
       if (result! < 0) throw new SyscallError(receive.call, errnoByNumber(-result!));
       return receive.fds();
     },

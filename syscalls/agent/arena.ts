@@ -54,11 +54,15 @@ export interface WrittenOps {
   copyBack(): void;
 }
 
+/** What a call of an earlier batch returned; undefined if it was in none. */
+export type Earlier = (call: Call) => number | undefined;
+
 /** Writes calls as the batch to run next. Throws if they don't fit. */
-export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenOps {
+export function writeBatch(arena: Arena, calls: readonly Call[], earlier?: Earlier): WrittenOps {
   const start = HEADER.size;
   const opsAt = start + BATCH.ops;
-  const written = writeOps(arena, calls, opsAt, { from: opsAt + calls.length * OP.size, to: WILL.start });
+  const data = { from: opsAt + calls.length * OP.size, to: WILL.start };
+  const written = writeOps(arena, calls, opsAt, data, earlier);
   arena.words[start / 8] = BigInt(calls.length);
   arena.words[HEADER.batch / 8] = BigInt(ARENA_ADDRESS + start);
   return written;
@@ -73,6 +77,7 @@ export function writeOps(
   calls: readonly Call[],
   opsAt: number,
   data: { from: number; to: number },
+  earlier?: Earlier,
 ): WrittenOps {
   const offset = (i: number) => opsAt + i * OP.size;
   const outputs: { at: number; bytes: Uint8Array }[] = [];
@@ -108,8 +113,9 @@ export function writeOps(
       let word: number | bigint;
       if (typeof argument === 'number') word = argument;
       else if (isResultOf(argument)) {
-        flags |= 1 << k;
-        word = ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
+        const known = earlier?.(argument.resultOf);
+        if (known === undefined) flags |= 1 << k;
+        word = known ?? ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
       } else word = argumentWord(argument, place);
       setWord(at + OP.arguments + 8 * k, word);
     }

@@ -1,80 +1,191 @@
-/** The caller's terminal: raw while a console is forwarded, and always given back as it was. */
+/** The caller's terminal: raw while a console is forwarded, and given back as it was, however that ends. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type FdReadable, readableFrom } from '../../src/streams/readable.ts';
-import { closeFd } from '../../syscalls/fd.ts';
-import { getTermios, openPty, rawTermios, setTermios, setWindowSize, type WindowSize } from '../../syscalls/tty.ts';
-import { endingOf, eventually, isNonBlocking, pipe, textOf } from './support.ts';
+import { readableFrom } from '../../src/streams/readable.ts';
+import { getTermios, openPty, rawTermios, setTermios, setWindowSize } from '../../syscalls/tty.ts';
+import { endingOf, eventually, isNonBlocking } from './support.ts';
 
-const FIXTURE = join(import.meta.dirname, 'fixture.ts');
-const SMALL: WindowSize = { rows: 31, columns: 77, width: 0, height: 0 };
+/** For the shell: the fixture, which takes a mode and a command. */
+const NSPAWN = `${process.execPath} ${join(import.meta.dirname, 'fixture.ts')}`;
 
-/** A terminal on which a command has been started with us as the one who sits before it. */
+/** A terminal with a shell on it, before which we sit. */
 interface Caller {
-  program: ChildProcess;
-  /** What the terminal shows so far. */
-  screen(): string;
-  type(keys: string): void;
-  resize(size: WindowSize): void;
+  /** The shell's settings: what has to be there again in the end. */
+  before: Uint8Array;
   settings(): Uint8Array;
-  slave: number;
-  /** The program's ending, once all it wrote is on the screen. */
+  isRaw(): boolean;
+  type(keys: string): void;
+  /** Waits until the terminal shows a text. */
+  shows(text: string): Promise<void>;
+  resize(rows: number, columns: number): void;
+  shell: ChildProcess;
+  /** How the shell ended. */
   ending(): Promise<number | string>;
+  /** The slave's number. */
+  terminal: number;
 }
 
-/** Settings that a shell could have left: not the default, so that they can't come back by chance. */
-function unusual(termios: Uint8Array): Uint8Array {
-  const changed = termios.slice();
-  new DataView(changed.buffer).setUint32(0, new DataView(changed.buffer).getUint32(0, true) ^ 0o4000, true); // IXANY
-  changed[17] = 0x02; // ^B interrupts.
-  return changed;
-}
-
-/** Runs `body` with the fixture on a terminal, `stdio` being what it has instead for one of its streams. */
-async function onTerminal(
-  [mode, command]: readonly [mode: string, command: string],
-  body: (caller: Caller, before: Uint8Array) => Promise<void>,
-  { stdin, stdout }: { stdin?: number; stdout?: number } = {},
-): Promise<void> {
+/** Runs `script` by a shell on a terminal of 31 lines and 77 columns, and `body` with it. */
+async function onTerminal(script: string, body: (caller: Caller) => Promise<void>): Promise<void> {
   const { master, slave } = openPty();
-  setTermios(slave.fd, unusual(getTermios(slave.fd)));
-  setWindowSize(master.fd, SMALL);
-  const before = getTermios(slave.fd);
+  const before = unusual(getTermios(slave.fd));
+  setTermios(slave.fd, before);
+  const resize = (rows: number, columns: number) => setWindowSize(master.fd, { rows, columns, width: 0, height: 0 });
+  resize(31, 77);
   let screen = '';
-  const output: FdReadable = readableFrom(master.fd);
-  output.on('data', chunk => {
+  const output = readableFrom(master.fd).on('data', chunk => {
     screen += chunk;
   });
-  const closed = new Promise(resolve => output.on('close', resolve));
-  const program = spawn('setsid', ['-c', process.execPath, FIXTURE, mode, command], {
-    stdio: [slave.fd, stdout ?? slave.fd, slave.fd],
-  });
-  if (stdin !== undefined) throw new Error('not yet');
+  const shell = spawn('setsid', ['-c', 'sh', '-c', script], { stdio: [slave.fd, slave.fd, slave.fd] });
+  const settings = () => getTermios(slave.fd);
   try {
-    await body(
-      {
-        program,
-        screen: () => screen,
-        type: keys => writeSync(master.fd, keys),
-        resize: size => setWindowSize(master.fd, size),
-        settings: () => getTermios(slave.fd),
-        slave: slave.fd,
-        async ending() {
-          const ending = await endingOf(program);
-          output.finish();
-          await closed;
-          return ending;
-        },
-      },
+    await body({
       before,
-    );
+      settings,
+      isRaw: () => equal(settings(), rawTermios(before)),
+      type: keys => writeSync(master.fd, keys),
+      shows: text => eventually(`the terminal shows ${text}`, () => screen.includes(text)),
+      resize,
+      shell,
+      ending: () => endingOf(shell),
+      terminal: slave.fd,
+    });
   } finally {
-    program.kill('SIGKILL');
+    shell.kill('SIGKILL');
     output.destroy();
     slave[Symbol.dispose]();
   }
 }
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+/** Settings as a user may have made them: they can't come back by chance. */
+function unusual(termios: Uint8Array): Uint8Array {
+  const changed = termios.slice();
+  const IXANY = 0o4000;
+  changed[1]! ^= IXANY >> 8;
+  changed[17] = 0x02; // ^B interrupts.
+  return changed;
+}
+
+/** State letter of a process, proc_pid_stat(5). */
+const stateOf = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) (.).*/s, '$1');
+
+const ENDINGS: readonly (readonly [how: string, signal: NodeJS.Signals | undefined, ending: number | string])[] = [
+  ['normal end', undefined, 3],
+  ['uncaught error', 'SIGUSR1', 1],
+  ['process.exit', 'SIGUSR2', 7],
+  ['SIGTERM', 'SIGTERM', 'SIGTERM'],
+  ['SIGHUP', 'SIGHUP', 'SIGHUP'],
+  ['SIGINT', 'SIGINT', 'SIGINT'],
+  ['SIGQUIT', 'SIGQUIT', 'SIGQUIT'],
+];
+
+for (const [how, signal, expected] of ENDINGS) {
+  test(`the terminal is raw, and as before after ${how}`, async () => {
+    await onTerminal(`exec ${NSPAWN} interactive 'read line; exit 3'`, async caller => {
+      await eventually('the terminal is raw', caller.isRaw);
+      if (signal) caller.shell.kill(signal);
+      else caller.type('\n');
+      assert.is(await caller.ending(), expected);
+      assert.equal(caller.settings(), caller.before);
+      assert.not(isNonBlocking(caller.terminal));
+    });
+  });
+}
+
+test('as before while stopped, raw again when continued', async () => {
+  await onTerminal(`exec ${NSPAWN} interactive 'read line; exit 3'`, async caller => {
+    await eventually('the terminal is raw', caller.isRaw);
+    for (const signal of ['SIGTSTP', 'SIGSTOP'] as const) {
+      caller.shell.kill(signal);
+      await eventually('it is stopped', () => stateOf(caller.shell.pid!) === 'T');
+      if (signal === 'SIGTSTP') assert.equal(caller.settings(), caller.before);
+      setTermios(caller.terminal, caller.before); // As a shell does.
+      caller.shell.kill('SIGCONT');
+      await eventually('the terminal is raw again', caller.isRaw);
+    }
+    caller.type('\n');
+    assert.is(await caller.ending(), 3);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('keys that mean something to a terminal reach the container', async () => {
+  await onTerminal(
+    `exec ${NSPAWN} interactive 'trap "echo got INT; exit 5" INT; echo ready; read line'`,
+    async caller => {
+      await caller.shows('ready');
+      caller.type('\x02'); // ^B interrupts here, yet not there.
+      caller.type('\x03');
+      await caller.shows('got INT');
+      assert.is(await caller.ending(), 5);
+    },
+  );
+});
+
+test('^]^]^] ends the container', async () => {
+  await onTerminal(`exec ${NSPAWN} interactive 'echo ready; sleep 1000'`, async caller => {
+    await caller.shows('ready');
+    caller.type('\x1d\x1d\x1d');
+    assert.is(await caller.ending(), 137);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('the container’s terminal has the size of the caller’s, and follows it', async () => {
+  for (const mode of ['interactive', 'read-only']) {
+    const command = `trap "stty size" WINCH; echo first $(stty size); while :; do sleep 0.05; done`;
+    await onTerminal(`exec ${NSPAWN} ${mode} '${command}'`, async caller => {
+      await caller.shows('first 31 77');
+      caller.resize(50, 120);
+      await caller.shows('50 120');
+    });
+  }
+});
+
+test('standard output elsewhere: the terminal still shows what others print as before', async () => {
+  await onTerminal(`${NSPAWN} interactive 'echo ready; read line; exit 3' | cat`, async caller => {
+    await caller.shows('ready');
+    assert.equal(caller.settings(), rawTermios(caller.before, 'input'));
+    caller.type('\n');
+    assert.is(await caller.ending(), 0);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('standard input elsewhere: the terminal still takes keys as before', async () => {
+  const script = `{ sleep 0.5; echo; sleep 1; } | ${NSPAWN} interactive 'echo ready; read line; exit 3'`;
+  await onTerminal(script, async caller => {
+    await caller.shows('ready');
+    assert.equal(caller.settings(), rawTermios(caller.before, 'output'));
+    assert.is(await caller.ending(), 3);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('the same terminal by two names', async () => {
+  await onTerminal(`exec ${NSPAWN} interactive 'read line; exit 3' </dev/tty`, async caller => {
+    await eventually('the terminal is raw', caller.isRaw);
+    caller.type('\n');
+    assert.is(await caller.ending(), 3);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('read-only: the terminal stays as it is, and what is typed is left for the shell', async () => {
+  const script = `${NSPAWN} read-only 'echo ready; sleep 0.3'; read line; echo "the shell has $line"`;
+  await onTerminal(script, async caller => {
+    await caller.shows('ready');
+    assert.equal(caller.settings(), caller.before);
+    caller.type('typed\n');
+    await caller.shows('the shell has typed');
+    assert.is(await caller.ending(), 0);
+  });
+});
+
+test.run();

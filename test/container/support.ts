@@ -1,5 +1,8 @@
 /** Runs commands in containers and hands back what came of it. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
+import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { type Container, type SpawnOptions, spawn } from '../../src/index.ts';
 import type { LogLevel, Message } from '../../src/log.ts';
@@ -73,4 +76,18 @@ export async function idle(options: SpawnOptions = unchanging(busyboxTree())): P
   const container = await spawn({ ...options, command: ['/bin/sh', '-c', 'echo ready; exec sleep 1000'] });
   await once(container.stdout!, 'data');
   return container;
+}
+
+/**
+ * Runs the command line in a mount namespace of its own, where the shell commands `before` have been done, such as
+ * mounts on a tree or on files of the host. Logs warnings and errors on stderr.
+ */
+export function commandLine(before: string, ...words: string[]): Omit<Outcome, 'log'> {
+  const main = join(import.meta.dirname, '../../src/cli/main.ts');
+  const { status, signal, stdout, stderr } = spawnSync(
+    'unshare',
+    ['--mount', 'sh', '-c', `${before}\nexec "$@"`, 'sh', process.execPath, main, '-q', '-P', ...words],
+    { encoding: 'utf8', timeout: 30_000 },
+  );
+  return { status: status ?? `${signal}`, stdout: stdout.replace(/\n$/, ''), stderr: stderr.replace(/\n$/, '') };
 }
