@@ -84,6 +84,8 @@ await Bun.build({
   allowUnresolved: [],
   plugins: [embedKoffi(library), embedMachineCode(name.includes('arm64') ? 'arm64' : 'x86_64')],
   define: {
+    // Leaves the other architecture's tables out.
+    'process.arch': JSON.stringify(name.includes('arm64') ? 'arm64' : 'x64'),
     KOFFI_SIZE: String(size),
     KOFFI_NAME: JSON.stringify(`koffi-${koffiVersion}-${parts.folder}-${size}.node`),
   },

@@ -59,7 +59,8 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     ...(cgroup && { cgroup: cgroup.fd }),
   });
   objects.dispose();
-  carryOut(plan.steps, { plan, agent, fds, keep: resources, log });
+  const { bringLoopbackUp } = plan.privateNetwork ? await import('../execute/loopback.ts') : {};
+  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, bringLoopbackUp });
 
   const user = await resolveUser(plan.payload, agent.pid, runInTree);
   if (user !== ROOT_USER) makeHome(agent, user);

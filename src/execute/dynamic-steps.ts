@@ -132,6 +132,8 @@ export const DYNAMIC_STEPS: {
       ]),
     ]);
   },
+
+  'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };
 
 const UNSET_LOGINUID = '4294967295';

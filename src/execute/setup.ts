@@ -16,6 +16,8 @@ export interface Setup {
   fds: Map<string, number>;
   /** Descriptors and other things of this process that live as long as the container does. */
   keep: DisposableStack;
+  /** Loaded for a plan with a network of its own. */
+  bringLoopbackUp: ((agent: Agent) => void) | undefined;
   log: Logger;
 }
 

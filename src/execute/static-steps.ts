@@ -3,9 +3,8 @@
  * directory is the container's root; paths are resolved in it. What they open of the container stays open until the
  * payload starts, when everything is closed at once.
  */
-import { encodeRequest, setLinkUp, verifyAcknowledged } from '../../netlink/index.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AF, AT, MNT_DETACH, MOUNT_ATTR, NETLINK_ROUTE, O, OPEN_TREE, S, SOCK } from '../../syscalls/constants.ts';
+import { AT, MNT_DETACH, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
 import {
@@ -35,7 +34,7 @@ export interface Prepared {
 /** Steps whose calls are known beforehand. The others are in dynamic-steps.ts. */
 export type StaticAction = Exclude<
   StepAction,
-  { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' }
+  { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' | 'bring loopback up' }
 >;
 
 type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;
@@ -170,21 +169,4 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
   },
 
   'set host name': ({ name }) => ({ calls: [setHostname(name)] }),
-
-  'bring loopback up'() {
-    const request = setLinkUp(LOOPBACK_INDEX);
-    const message = encodeRequest(request, SEQUENCE);
-    const answer = new Uint8Array(LONGEST_ANSWER);
-    const socket = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
-    const receive = call('recvfrom', resultOf(socket), { out: answer }, answer.length, 0, null, null);
-    return {
-      calls: [socket, call('sendto', resultOf(socket), message, message.length, 0, null, 0), receive],
-      after: results => verifyAcknowledged(request, SEQUENCE, answer.subarray(0, results.at(-1))),
-    };
-  },
 };
-
-/** In a fresh network namespace lo is the first link. */
-const LOOPBACK_INDEX = 1;
-const SEQUENCE = 1;
-const LONGEST_ANSWER = 4096;

@@ -62,7 +62,7 @@ check("/dev has the host's device nodes, and links", async () => {
   const listed = (await shell('cd /dev; ls | cat')).split('\n');
   assert.equal(listed, [...new Set([...nodes.map(name => name.split('/')[0]!), ...links, 'pts', 'shm'])].sort());
   assert.is(
-    await shell('cd /dev; readlink ptmx fd stdin stdout stderr'),
+    await shell('cd /dev; for l in ptmx fd stdin stdout stderr; do readlink $l; done'),
     'pts/ptmx\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2',
   );
 });
@@ -75,7 +75,7 @@ check('devices work, and pseudo terminals are its own', async () => {
 check('on a pseudo terminal, /dev/console is that, and the controlling terminal', async () => {
   const script = 'tty; stat -c "%F %a %u" /dev/console; echo by name >/dev/tty; readlink /proc/self/fd/2';
   const { stdout } = await run({ ...tree(), stdio: 'pty', command: ['/bin/sh', '-c', script] });
-  assert.equal(stdout.split('\r\n'), ['/dev/console', 'character special file 600 0', 'by name', '/dev/console', '']);
+  assert.equal(stdout.split('\r\n'), ['/dev/console', 'character special file 600 0', 'by name', '/dev/console\r']);
 });
 
 check('on pipes there is no /dev/console', async () => {
@@ -149,18 +149,15 @@ checkMounts('read-only goes for mounts below the tree, too', () => {
   const before = `mount -t tmpfs x ${copy.path}/home`;
   const { stderr } = commandLine(before, '-D', copy.path, '--read-only', '/bin/sh', '-c', 'echo x >/home/x');
   assert.match(stderr, "can't create /home/x: Read-only file system");
-  assert.is(commandLine(before, '-D', copy.path, '/bin/sh', '-c', 'echo x >/home/x').stderr, '');
+  assert.is(commandLine(before, '-D', copy.path, '--timezone=off', '/bin/sh', '-c', 'echo x >/home/x').stderr, '');
 });
 
 const writeEverywhere = 'for d in / /usr /var /etc; do echo x 2>/dev/null >$d/x && echo $d; done; :';
 
 check('--volatile=yes: only /usr of the tree, read-only, and all else is empty and in memory', async () => {
-  const options = { directory: busyboxTree(), volatile: 'yes' } as const;
+  const options = { directory: busyboxTree(), volatile: 'yes', timezone: 'off', resolvConf: 'off' } as const;
   assert.is(await shell(writeEverywhere, options), '/\n/var\n/etc');
-  assert.is(
-    await shell('ls /etc /home; stat -c %a / /tmp', options),
-    '/etc:\nlocaltime\nresolv.conf\n\n/home:\n755\n1777',
-  );
+  assert.is(await shell('ls /etc /home; stat -c %a / /tmp', options), '/etc:\n\n/home:\n755\n1777');
   assert.equal(
     (await mounts(options)).slice(0, 2).map(line => line.replace(/ ext4| btrfs| overlay/, '')),
     ['/ tmpfs rw', '/usr ro'],
