@@ -79,6 +79,8 @@ await Bun.build({
   target: 'bun',
   format: 'esm',
   minify: true,
+  // What is imported only when it is needed is then loaded only then, too.
+  splitting: true,
   bytecode: true,
   // What can't be found now would be looked for in a node_modules at run time.
   allowUnresolved: [],

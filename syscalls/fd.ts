@@ -28,10 +28,27 @@ export function closeFd(fd: number): void {
   perform({ name: 'close', args: [fd], allow: 'any' });
 }
 
-/** The same descriptor with a number that an agent doesn't use for itself. Takes over `fd`. */
+/** The same descriptor with a number that an agent doesn't use for itself. Takes over `fd`. Throws SyscallError. */
 export function passableFd(fd: number): number {
   if (fd >= LOWEST_PASSABLE) return fd;
-  const copy = syscall('fcntl', fd, F_DUPFD_CLOEXEC, LOWEST_PASSABLE);
-  closeFd(fd);
-  return copy;
+  try {
+    return syscall('fcntl', fd, F_DUPFD_CLOEXEC, LOWEST_PASSABLE);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** asm-generic/poll.h */
+const POLLIN = 1;
+
+/**
+ * Waits until a descriptor can be read; a socket also when it is at its end, a pidfd when its process has ended. False
+ * if that takes longer than this many seconds. Nothing else goes on in this thread meanwhile. Throws SyscallError.
+ */
+export function readableWithin(fd: number, seconds: number): boolean {
+  // struct pollfd: the descriptor; the events, and above them those that happened.
+  const poll = new Int32Array([fd, POLLIN]);
+  // struct timespec. The kernel keeps what is left in it, for when a signal interrupts.
+  const time = new BigInt64Array([BigInt(Math.floor(seconds)), BigInt(Math.floor((seconds % 1) * 1e9))]);
+  return syscall('ppoll', { out: new Uint8Array(poll.buffer) }, 1, { out: new Uint8Array(time.buffer) }, null, 0) > 0;
 }

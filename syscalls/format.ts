@@ -52,6 +52,8 @@ const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
   socket: [oneOf('AF_', k.AF), SOCKET, N],
   socketpair: [oneOf('AF_', k.AF), SOCKET, N, N],
   execveat: ['fd', N, N, N, AT_FLAGS],
+  clone3: [flags('CLONE_', k.CLONE)],
+  fcntl: ['fd', oneOf('F_', k.F), N],
   waitid: [oneOf('P_', k.P), N, N, flags('W', k.W), N],
   ioctl: ['fd', oneOf('', { ...prefixed('TIOC', k.TIOC), ...prefixed('TC', k.TC) }), N],
   umask: ['octal'],

@@ -1,7 +1,8 @@
 /** Processes by their pidfd, and what a process may change about itself. */
-import { type Call, call } from './call.ts';
+import { allowing, type Call, call } from './call.ts';
 import { CLD, P, PR, PR_CAP_AMBIENT_CLEAR_ALL, SIG, SIG_SETMASK, W } from './constants.ts';
-import { syscall } from './syscall.ts';
+import { readableWithin } from './fd.ts';
+import { perform, syscall } from './syscall.ts';
 
 /** How a process ended: its exit status, or the number of the signal that killed it. */
 export type Ending = { exited: number } | { killed: number };
@@ -9,24 +10,47 @@ export type Ending = { exited: number } | { killed: number };
 /** Offsets in siginfo_t as waitid(2) fills it on 64-bit machines, asm-generic/siginfo.h */
 const SIGINFO = { code: 8, pid: 16, status: 24, size: 128 } as const;
 
-function wait(pidfd: number, options: number): Ending | undefined {
+/** How a child has ended; undefined while it runs, 'lost' when another part of this process has reaped it. */
+function wait(pidfd: number, options: number): Ending | 'lost' | undefined {
   const info = new DataView(new ArrayBuffer(SIGINFO.size));
-  syscall('waitid', P.PIDFD, pidfd, { out: new Uint8Array(info.buffer) }, W.EXITED | options, null);
+  const waitid = call('waitid', P.PIDFD, pidfd, { out: new Uint8Array(info.buffer) }, W.EXITED | options, null);
+  if (perform(allowing(waitid, 'ECHILD')) < 0) return 'lost';
   if (info.getInt32(SIGINFO.pid, true) === 0) return undefined;
   const status = info.getInt32(SIGINFO.status, true);
   return info.getInt32(SIGINFO.code, true) === CLD.EXITED ? { exited: status } : { killed: status };
 }
 
-/** Reaps a child if it has ended; undefined while it runs. Throws SyscallError. */
-export const reapIfEnded = (pidfd: number): Ending | undefined => wait(pidfd, W.NOHANG);
+/** Reaps a child if it has ended; undefined while it runs. Throws an Error if somebody else has reaped it. */
+export function reapIfEnded(pidfd: number): Ending | undefined {
+  const ending = wait(pidfd, W.NOHANG);
+  if (ending === 'lost')
+    throw new Error('waiting for a child process: its exit status is lost, another part of this program has reaped it');
+  return ending;
+}
 
-/** How a child has ended, without reaping it; undefined while it runs. Throws SyscallError. */
-export const endingOf = (pidfd: number): Ending | undefined => wait(pidfd, W.NOHANG | W.NOWAIT);
+/** How a child has ended, without reaping it; undefined while it runs, or if somebody else has reaped it. */
+export function endingOf(pidfd: number): Ending | undefined {
+  const ending = wait(pidfd, W.NOHANG | W.NOWAIT);
+  return ending === 'lost' ? undefined : ending;
+}
 
-/** Kills a child that is known to be ours, and waits for its end. Throws SyscallError. */
-export function killAndReap(pidfd: number): Ending {
+/**
+ * Kills a child and reaps it. One that a dead disk or network mount holds in the kernel is waited for this many
+ * seconds, and left to itself then. Throws SyscallError.
+ */
+export function killAndReap(pidfd: number, seconds: number): void {
   signalProcess(pidfd, SIG.KILL);
-  return wait(pidfd, 0)!;
+  if (readableWithin(pidfd, seconds)) wait(pidfd, W.NOHANG);
+}
+
+/**
+ * An ignored SIGCHLD, which a program may be started with, makes the kernel forget how children end: waitid(2), NOTES.
+ * This puts it back to its default. Throws SyscallError.
+ */
+export function keepExitStatuses(): void {
+  const action = new BigUint64Array(SIGACTION_SIZE / 8);
+  syscall('rt_sigaction', SIG.CHLD, null, { out: new Uint8Array(action.buffer) }, SIGSET_SIZE);
+  if (action[0] === SIG_IGN) perform(defaultSignalAction(SIG.CHLD));
 }
 
 /** Sends a signal; a process that has ended already gets none. Throws SyscallError. */
@@ -43,8 +67,10 @@ export const openProcess = (pid: number): number => syscall('pidfd_open', pid, 0
 
 // What the agent does to itself on its way to the payload.
 
-/** struct sigaction of the kernel: handler, flags, restorer, mask; all zero is SIG_DFL. */
-const DEFAULT_ACTION = new Uint8Array(32);
+/** struct sigaction of the kernel: handler, flags, restorer, mask; all zero is SIG_DFL. asm-generic/signal-defs.h */
+const SIGACTION_SIZE = 32;
+const DEFAULT_ACTION = new Uint8Array(SIGACTION_SIZE);
+const SIG_IGN = 1n;
 const SIGSET_SIZE = 8;
 export const defaultSignalAction = (signal: number): Call =>
   call('rt_sigaction', signal, DEFAULT_ACTION, null, SIGSET_SIZE);

@@ -6,7 +6,14 @@ import { formatCall } from './format.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
 import { syscallNumber } from './machine.ts';
 
-/** A system call that failed. `message` has the call with its arguments, and the error's text and name. */
+/** The oldest kernel with all that is needed: the file cgroup.kill came last, after mount_setattr(2) in 5.12. */
+const OLDEST_KERNEL = '5.14';
+const NO_SUCH_CALL = `; nspawn needs Linux ${OLDEST_KERNEL} or newer, and no system call filter that hides its calls`;
+
+/**
+ * A system call that failed. `message` has the call with its arguments, and the error's text and name; for a call that
+ * the kernel lacks also what is needed.
+ */
 export class SyscallError extends Error {
   readonly call: Call;
   /** Such as 2. */
@@ -17,7 +24,7 @@ export class SyscallError extends Error {
   readonly text: string;
 
   constructor(failed: Call, error: Errno) {
-    super(`${formatCall(failed)}: ${error.text} (${error.name})`);
+    super(`${formatCall(failed)}: ${error.text} (${error.name})${error.name === 'ENOSYS' ? NO_SUCH_CALL : ''}`);
     this.name = 'SyscallError';
     this.call = failed;
     this.errno = error.number;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /** The command nspawn. */
 import process from 'node:process';
-import { createLogger } from './logger.ts';
+import { type CommandLineLogger, createLogger } from './logger.ts';
 import { refuseLostBytes } from './lost-bytes.ts';
 import { type ParsedCommandLine, parseCommandLine } from './parse.ts';
 
@@ -26,7 +26,7 @@ async function main(words: readonly string[]): Promise<number> {
 
 async function runLogged(line: ParsedCommandLine): Promise<number> {
   const log = createLogger(line.logLevel, line.logFormat);
-  if (line.logLevel === 'trace') await traceCalls(log.trace);
+  if (line.logLevel === 'trace') await traceCalls(log);
   try {
     if (process.geteuid?.() !== 0) throw new Error('starting a container: you need to be root');
     const { run } = await import('./run.ts');
@@ -35,16 +35,18 @@ async function runLogged(line: ParsedCommandLine): Promise<number> {
     log.error(error instanceof Error ? error.message : String(error));
     return 1;
   } finally {
-    log.release();
+    await log.release();
   }
 }
 
-async function traceCalls(show: (message: string) => void): Promise<void> {
+async function traceCalls(log: CommandLineLogger): Promise<void> {
+  log.trace('tracing system calls');
+  await log.release();
   const [{ trace }, { formatResult }] = await Promise.all([
     import('../../syscalls/syscall.ts'),
     import('../../syscalls/format.ts'),
   ]);
-  trace.sink = (who, traced, result) => show(`${who}: ${formatResult(traced, result)}`);
+  trace.sink = (who, traced, result) => log.trace(`${who}: ${formatResult(traced, result)}`);
 }
 
 /** The payload sees the caller's terminal type, unless it is told another. */

@@ -43,7 +43,7 @@ async function runOnce(
   await using container = await spawn({ ...options, stdio, logger: log });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
-  log.release();
+  await log.release();
 
   using _signals = passSignals(container, log);
   using _terminal = mode === 'interactive' ? watchOverTerminal() : undefined;

@@ -12,7 +12,7 @@ import {
   statusOf,
   typeName,
 } from '../../syscalls/file.ts';
-import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { attachMount, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
@@ -36,8 +36,8 @@ export const DYNAMIC_STEPS: {
 
   'make overlay'({ overlay, lower, upper }, { agent, fds }) {
     const objects = [...new Set([...lower, ...(upper ? [upper.object] : [])])].map(key => fds.get(key)!);
-    // Layers have to be attached somewhere in the caller's mount namespace. /proc surely exists, and goes with the old
-    // root; it is still needed, and reached through the working directory.
+    // Layers have to be attached somewhere in the caller's mount namespace until the overlay has copies of them. /proc
+    // surely exists; it is still needed, and reached through the working directory.
     const proc = call('openat', AT.FDCWD, '/proc', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
     const attach = objects.map(fd => attachMount(fd, proc));
     const directories = upper
@@ -72,6 +72,7 @@ export const DYNAMIC_STEPS: {
       ...attach,
       ...directories,
       ...mount,
+      ...objects.map(() => detachMount('/proc')),
       call('chdir', '/'),
       ...objects.map(fd => call('close', fd)),
       call('close', resultOf(proc)),

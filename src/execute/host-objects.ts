@@ -42,6 +42,7 @@ function openInside(path: string, root: RootView): OwnedFd {
 /** A new tmpfs. */
 function scratch(readOnly: boolean): OwnedFd {
   using context = owned(syscall('fsopen', 'tmpfs', FSOPEN_CLOEXEC));
+  syscall('fsconfig', context.fd, FSCONFIG.SET_STRING, 'source', 'tmpfs', 0);
   syscall('fsconfig', context.fd, FSCONFIG.SET_STRING, 'mode', '0755', 0);
   syscall('fsconfig', context.fd, FSCONFIG.CMD_CREATE, null, null, 0);
   return owned(

@@ -1,12 +1,14 @@
 /** --bind=, --bind-ro=, --tmpfs=, --overlay=, --overlay-ro= and --inaccessible=, in this order. */
 import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import { splitPath } from '../../syscalls/file.ts';
+import { UsageError } from '../options/usage-error.ts';
 import type { Bind, ContainerOptions, Overlay, Tmpfs } from '../options.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { type HostObject, must, type PlanPart, type Step, type UpperLayer } from './steps.ts';
 
 /** The host objects and steps of the mounts that were asked for. */
 export function customMounts(options: ContainerOptions): PlanPart {
+  refuseRoot(options);
   const part: PlanPart = { hostObjects: {}, before: [], steps: [] };
   const binds = options.binds ?? [];
   for (const bind of [...binds.filter(({ readOnly }) => !readOnly), ...binds.filter(({ readOnly }) => readOnly)]) {
@@ -17,6 +19,13 @@ export function customMounts(options: ContainerOptions): PlanPart {
   for (const overlay of options.overlays ?? []) addOverlay(part, overlay);
   part.steps.push(...(options.inaccessible ?? []).map(path => must({ do: 'hide', path })));
   return part;
+}
+
+/** A mount over the root directory would not be seen. Throws UsageError. */
+function refuseRoot({ binds = [], tmpfs = [], overlays = [], inaccessible = [] }: ContainerOptions): void {
+  const destinations = [...[...binds, ...overlays].map(each => each.destination), ...tmpfs.map(each => each.path)];
+  if (![...destinations, ...inaccessible].some(path => /^[/.]*$/.test(path))) return;
+  throw new UsageError("a mount can't be made over the root directory of the container; use --directory= or --volatile=");
 }
 
 /** Adds a host object under a key of its own, and returns the key. */

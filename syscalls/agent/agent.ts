@@ -2,26 +2,24 @@
  * Agents: child processes that carry out system calls for this one, between clone and exec. See programs.ts for the
  * code that they run, and layout.ts for the memory that is shared with them.
  */
-import { type Call, call } from '../call.ts';
-import { AF, AT, CLONE, MSG, SIG, SOCK } from '../constants.ts';
+import { allowing, type Call, call } from '../call.ts';
+import { AF, MSG, SOCK } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
-import { closeFd, passableFd } from '../fd.ts';
+import { closeFd, passableFd, readableWithin } from '../fd.ts';
 import { formatCall } from '../format.ts';
-import { syscallNumber } from '../machine.ts';
-import { dieWithParent, endingOf, killAndReap } from '../process.ts';
+import { endingOf, keepExitStatuses, killAndReap } from '../process.ts';
 import { receiveFds, sendFds } from '../socket.ts';
-import { addressOf, callCode, perform, SyscallError, syscall, trace } from '../syscall.ts';
-import { type Arena, type Earlier, goesOn, releaseArena, takeArena, type WrittenOps, writeBatch } from './arena.ts';
-import { ARENA_FD, BATCH, CONTROL_FD, OP } from './layout.ts';
-import { agentExecutable, loadStub } from './program.ts';
-
-/** The oldest kernel with all that is needed: the file cgroup.kill came last, after mount_setattr(2) in 5.12. */
-export const OLDEST_KERNEL = '5.14';
+import { perform, SyscallError, syscall, trace } from '../syscall.ts';
+import { type Arena, goesOn, releaseArena, takeArena, type WrittenBatch, writeBatch } from './arena.ts';
+import { type Child, cloneAgent } from './clone.ts';
+import { ARENA_FD, CONTROL_FD } from './layout.ts';
 
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
 const LONGEST_BATCH = 90;
+/** Between the closing of its descriptors and the report of its end, a process has little left to do. In seconds. */
+const LONGEST_END = 5;
 const EAGAIN = errnoNumber('EAGAIN');
-/** How often a batch is taken up again. */
+/** How often an openat2 of a batch is tried again. */
 const MOST_TRIES = 1000;
 
 export interface AgentOptions {
@@ -33,10 +31,14 @@ export interface AgentOptions {
   cgroup?: number;
   /** Die by SIGKILL when the thread that calls this dies (PR_SET_PDEATHSIG). */
   dieWithParent: boolean;
+  /** Seconds that a batch, or the agent's end, may take before it is taken for stuck. Default: 90. */
+  longestBatch?: number;
 }
 
-/** An agent died where it should have answered. */
-export class AgentDiedError extends Error {}
+/** An agent died, or was stuck, where it should have answered. Nothing more can be asked of it. */
+export class AgentDiedError extends Error {
+  override readonly name = 'AgentDiedError';
+}
 
 export interface Agent extends Disposable {
   readonly pid: number;
@@ -55,185 +57,180 @@ export interface Agent extends Disposable {
   exec(calls: readonly Call[]): number[] | undefined;
   /** Sends descriptors; returns the numbers that the agent has them under. */
   sendFds(fds: readonly number[]): number[];
-  /** Lets go of the process, which goes on as what it has become. The pidfd is the caller's now. */
+  /**
+   * Lets go of the process, which goes on as what it has become; one that is still an agent ends. The pidfd is the
+   * caller's now.
+   */
   detach(): void;
 }
 
 /** Starts an agent. Throws SyscallError, or an Error that names what the machine lacks. */
 export function startAgent(options: AgentOptions): Agent {
+  if (options.fds.includes(CONTROL_FD) || options.fds.includes(ARENA_FD)) {
+    throw new Error(`starting an agent: the descriptors ${CONTROL_FD} and ${ARENA_FD} are its own, use passableFd()`);
+  }
+  keepExitStatuses();
+  using undo = new DisposableStack();
   const arena = takeArena();
-  const [ours, theirs] = controlSockets();
-  let started: { pid: number; pidfd: number };
+  undo.defer(() => releaseArena(arena, true));
+  const { ours, theirs } = controlSockets();
+  undo.defer(() => closeFd(ours));
   try {
-    started = cloneAgent(options, theirs, arena.fd);
-  } catch (error) {
-    closeFd(ours);
-    releaseArena(arena, true);
-    throw error;
+    const child = cloneAgent(options, theirs, arena.fd);
+    undo.move();
+    return agentHandle(child, ours, arena, options.longestBatch ?? LONGEST_BATCH);
   } finally {
     closeFd(theirs);
   }
-  return agentHandle(started.pid, started.pidfd, ours, arena);
 }
 
-function controlSockets(): [number, number] {
+function controlSockets(): { ours: number; theirs: number } {
   const pair = new Int32Array(2);
-  const bytes = new Uint8Array(pair.buffer);
-  syscall('socketpair', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0, { out: bytes });
-  const [ours, theirs] = [pair[0]!, passableFd(pair[1]!)];
-  // struct timeval; SO_RCVTIMEO of asm-generic/socket.h
-  const timeout = new BigInt64Array([BigInt(LONGEST_BATCH), 0n]);
-  syscall('setsockopt', ours, 1, 20, new Uint8Array(timeout.buffer), 16);
-  return [ours, theirs];
+  syscall('socketpair', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0, { out: new Uint8Array(pair.buffer) });
+  const [ours, theirs] = [pair[0]!, pair[1]!];
+  try {
+    return { ours, theirs: passableFd(theirs) };
+  } catch (error) {
+    closeFd(ours);
+    throw error;
+  }
 }
 
-/** Offsets in struct clone_args, linux/sched.h */
-const CLONE_ARGS = { flags: 0, pidfd: 8, exitSignal: 32, stack: 40, stackSize: 48, cgroup: 80, size: 88 } as const;
-
-function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: number): { pid: number; pidfd: number } {
-  const executable = agentExecutable();
-  const { code, scratch, stack } = loadStub();
-  const view = new DataView(scratch.bytes.buffer, scratch.bytes.byteOffset, scratch.bytes.byteLength);
-  scratch.bytes.fill(0);
-
-  const pidfdAt = CLONE_ARGS.size;
-  const batchAt = pidfdAt + 8;
-  const flags = options.namespaces | CLONE.VM | CLONE.VFORK | CLONE.PIDFD | CLONE.CLEAR_SIGHAND;
-  view.setBigUint64(CLONE_ARGS.flags, options.cgroup === undefined ? flags : flags | CLONE.INTO_CGROUP, true);
-  view.setBigUint64(CLONE_ARGS.pidfd, scratch.address + BigInt(pidfdAt), true);
-  view.setBigUint64(CLONE_ARGS.exitSignal, BigInt(SIG.CHLD), true);
-  view.setBigUint64(CLONE_ARGS.stack, stack.address, true);
-  view.setBigUint64(CLONE_ARGS.stackSize, BigInt(stack.size), true);
-  view.setBigUint64(CLONE_ARGS.cgroup, BigInt(options.cgroup ?? 0), true);
-
-  // Pointers of the last call: an empty path, and lists that end at once but for a name.
-  const [name, empty] = [Buffer.from('nspawn\0'), new Uint8Array(8)];
-  const argv = new BigUint64Array([addressOf(name), 0n]);
-  const addressOfWords = (words: BigUint64Array) => addressOf(new Uint8Array(words.buffer));
-  const F_SETFD = 2;
-  const calls = [
-    ...(options.dieWithParent ? [dieWithParent] : []),
-    ...options.fds.map(fd => call('fcntl', fd, F_SETFD, 0)),
-    call('dup3', controlFd, CONTROL_FD, 0),
-    call('dup3', arenaFd, ARENA_FD, 0),
-    call('execveat', executable, addressOf(empty), addressOfWords(argv), addressOf(empty), AT.EMPTY_PATH),
-  ];
-  const opAt = (i: number) => batchAt + BATCH.ops + i * OP.size;
-  if (opAt(calls.length) > scratch.bytes.length) throw new Error('starting an agent: too many file descriptors for it');
-  view.setBigInt64(batchAt + BATCH.count, BigInt(calls.length), true);
-  calls.forEach(({ name: callName, args }, i) => {
-    view.setBigInt64(opAt(i), BigInt(syscallNumber(callName)), true);
-    args.forEach((word, k) => {
-      view.setBigInt64(opAt(i) + OP.arguments + 8 * k, BigInt(word as number | bigint), true);
-    });
-  });
-
-  const pid = callCode(code, scratch.address, BigInt(CLONE_ARGS.size), scratch.address + BigInt(batchAt));
-  trace.sink?.('nspawn', call('clone3', flags), pid);
-  if (pid < 0) throw new SyscallError(call('clone3', flags), errnoByNumber(-pid));
-  const pidfd = view.getInt32(pidfdAt, true);
-  const failed = calls.findIndex((_, i) => view.getBigInt64(opAt(i) + OP.result, true) < 0n);
-  if (failed < 0) return { pid, pidfd };
-  killAndReap(pidfd);
-  closeFd(pidfd);
-  throw new SyscallError(calls[failed]!, errnoByNumber(Number(-view.getBigInt64(opAt(failed) + OP.result, true))));
-}
-
-function agentHandle(pid: number, pidfd: number, control: number, arena: Arena): Agent {
+function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longestBatch: number): Agent {
   const token = new Uint8Array(1);
+  const wake = allowing(call('sendto', control, token, 1, MSG.NOSIGNAL, null, 0), 'EPIPE');
+  const hear = allowing(call('read', control, { out: token }, 1), 'ECONNRESET');
   let attached = true;
+  /** Once set nothing is asked any more: a late answer would be taken for another batch's. */
+  let lost: AgentDiedError | undefined;
 
-  const wake = (calls: readonly Call[], written: WrittenOps) => {
-    const woken = perform({ name: 'sendto', args: [control, token, 1, MSG.NOSIGNAL, null, 0], allow: ['EPIPE'] });
-    if (woken !== 1) throw died(calls, written);
-  };
-  /** True: it answered. False: its end of the socket is closed. */
-  const answered = (): boolean => {
-    const read = perform({ name: 'read', args: [control, { out: token }, 1], allow: ['ECONNRESET', 'EAGAIN'] });
-    if (read !== -EAGAIN) return read === 1;
-    throw new AgentDiedError(`the container's agent (process ${pid}) is stuck since ${LONGEST_BATCH} s`);
+  /** `how` it was lost, and in which call of the batch. */
+  const lose = (how: string, { calls, result }: WrittenBatch, ending = '') => {
+    const at = calls.find((_, i) => result(i) === undefined) ?? calls.at(-1)!;
+    lost = new AgentDiedError(`the container's agent (process ${pid}) ${how} ${formatCall(at)}${ending}`);
+    return lost;
   };
 
-  const resultsOf = (calls: readonly Call[], written: WrittenOps): number[] => {
-    const results: number[] = [];
-    for (const [i, ran] of calls.entries()) {
-      const result = written.result(i);
-      if (result === undefined) break;
-      trace.sink?.(`agent ${pid}`, ran, result);
+  /**
+   * Has the agent run a batch; `between` happens while it is at it. True: it has answered. False: the other end of the
+   * socket is closed. Throws AgentDiedError if the agent was gone before, or is stuck.
+   */
+  const carriedOut = (batch: WrittenBatch, between?: () => void): boolean => {
+    if (lost) throw lost;
+    if (perform(wake) !== 1) throw lose('died before', batch, howItEnded(pidfd));
+    between?.();
+    if (!readableWithin(control, longestBatch)) throw lose(`is stuck since ${longestBatch} s in`, batch);
+    const isBack = perform(hear) === 1;
+    batch.copyBack();
+    return isBack;
+  };
+  const died = (batch: WrittenBatch) => lose('died in', batch, howItEnded(pidfd));
+
+  /** Adds what calls have returned since; a call that stopped the batch comes last. */
+  const collect = (results: number[], { calls, result: resultOf }: WrittenBatch): void => {
+    for (let i = results.length; i < calls.length; i++) {
+      const result = resultOf(i);
+      if (result === undefined) return;
+      trace.sink?.(`agent ${pid}`, calls[i]!, result);
       results.push(result);
     }
-    written.copyBack();
-    return results;
-  };
-  const died = (calls: readonly Call[], written: WrittenOps): AgentDiedError => {
-    const at = calls.find((_, i) => written.result(i) === undefined) ?? calls.at(-1);
-    const ending = endingOf(pidfd);
-    const how = !ending
-      ? ''
-      : 'killed' in ending
-        ? `: killed by signal ${ending.killed}`
-        : `: exit status ${ending.exited}`;
-    return new AgentDiedError(
-      `the container's agent (process ${pid}) died in ${at ? formatCall(at) : 'its first step'}${how}`,
-    );
   };
 
-  /** Runs one batch; `between` happens while the agent is at it. */
-  const runOnce = (calls: readonly Call[], earlier?: Earlier, between?: () => void): number[] => {
-    const written = writeBatch(arena, calls, earlier);
-    wake(calls, written);
-    between?.();
-    if (!answered()) throw died(calls, written);
-    return resultsOf(calls, written);
+  const run = (calls: readonly Call[]): number[] => {
+    const batch = writeBatch(arena, calls);
+    const results: number[] = [];
+    let tries = 1;
+    while (results.length < calls.length) {
+      // The agent knows one allowed error of each call; others stop the batch, and it goes on behind them.
+      batch.startAt(results.length);
+      const isBack = carriedOut(batch);
+      collect(results, batch);
+      if (!isBack) throw died(batch);
+      const last = calls[results.length - 1]!;
+      const result = results.at(-1)!;
+      if (last.name === 'openat2' && result === -EAGAIN && tries++ < MOST_TRIES) {
+        // A rename or mount anywhere on the machine while a `..` was resolved: see openat2(2).
+        results.pop();
+        continue;
+      }
+      if (!goesOn(last, result)) throw new SyscallError(last, errnoByNumber(-result));
+    }
+    return results;
+  };
+
+  /**
+   * True once the agent's end of the socket is closed. No process has the arena then: the kernel takes memory away
+   * before it closes descriptors, at exec and at exit alike, and an init that an agent became has let go of both.
+   */
+  const isOver = (): boolean => {
+    const receive = allowing(call('recvfrom', control, token, 1, MSG.DONTWAIT, null, null), 'EAGAIN', 'ECONNRESET');
+    for (;;) {
+      const received = perform(receive);
+      if (received !== 1) return received !== -EAGAIN;
+      // A late answer; the end comes behind it.
+    }
+  };
+  const letGo = () => {
+    attached = false;
+    const reusable = isOver();
+    closeFd(control);
+    releaseArena(arena, reusable);
   };
 
   return {
     pid,
     pidfd,
     arena,
-    run(calls) {
-      const results: number[] = [];
-      const earlier = (call: Call) => results[calls.indexOf(call)];
-      for (let tries = 1; results.length < calls.length; tries++) {
-        // The agent knows one allowed error of each call; others interrupt the batch, and it goes on behind them.
-        results.push(...runOnce(calls.slice(results.length), results.length ? earlier : undefined));
-        const last = calls[results.length - 1]!;
-        const result = results.at(-1)!;
-        if (last.name === 'openat2' && result === -EAGAIN && tries < MOST_TRIES) {
-          // A rename or mount anywhere on the machine while a `..` was resolved: see openat2(2).
-          results.pop();
-          continue;
-        }
-        if (!goesOn(last, result)) throw new SyscallError(last, errnoByNumber(-result));
-      }
-      return results;
-    },
+    run,
     exec(calls) {
-      const written = writeBatch(arena, calls);
-      wake(calls, written);
-      if (answered()) return resultsOf(calls, written);
-      if (calls[resultsOf(calls, written).length]?.name !== 'execve') throw died(calls, written);
+      const batch = writeBatch(arena, calls);
+      batch.startAt(0);
+      const results: number[] = [];
+      const isBack = carriedOut(batch);
+      collect(results, batch);
+      if (isBack) return results;
+      if (!calls[results.length]?.name.startsWith('execve')) throw died(batch);
       return undefined;
     },
     sendFds(fds) {
+      if (fds.length === 0) return [];
+      const send = sendFds(control, fds);
       const receive = receiveFds(CONTROL_FD, fds.length);
-      const [result] = runOnce([receive.call], undefined, () => perform(sendFds(control, fds)));
-      if (result! < 0) throw new SyscallError(receive.call, errnoByNumber(-result!));
-      return receive.fds();
+      const batch = writeBatch(arena, [receive.call]);
+      batch.startAt(0);
+      let sent = 0;
+      const isBack = carriedOut(batch, () => {
+        sent = perform(allowing(send));
+        // The agent waits for a byte in any case.
+        if (sent < 0) perform(wake);
+      });
+      if (!isBack) throw died(batch);
+      if (sent < 0) throw new SyscallError(send, errnoByNumber(-sent));
+      const result = batch.result(0)!;
+      if (result < 0) throw new SyscallError(receive.call, errnoByNumber(-result));
+      const received = receive.fds();
+      if (received.length === fds.length) return received;
+      run(received.map(fd => call('close', fd)));
+      throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
     },
     detach() {
-      if (!attached) return;
-      attached = false;
-      closeFd(control);
-      releaseArena(arena, true);
+      if (attached) letGo();
     },
     [Symbol.dispose]() {
       if (!attached) return;
-      attached = false;
-      killAndReap(pidfd);
-      closeFd(pidfd);
-      closeFd(control);
-      releaseArena(arena, true);
+      try {
+        killAndReap(pidfd, longestBatch);
+      } finally {
+        closeFd(pidfd);
+        letGo();
+      }
     },
   };
+}
+
+/** `: killed by signal 9`, or nothing when it can't be told. */
+function howItEnded(pidfd: number): string {
+  const ending = readableWithin(pidfd, LONGEST_END) ? endingOf(pidfd) : undefined;
+  if (!ending) return '';
+  return 'killed' in ending ? `: killed by signal ${ending.killed}` : `: exit status ${ending.exited}`;
 }

@@ -2,7 +2,7 @@
 import { type Argument, allows, argumentWord, type Call, type Placer, type ResultOf, writeCString } from '../call.ts';
 import { MAP, MFD, PROT } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
-import { passableFd } from '../fd.ts';
+import { closeFd, passableFd } from '../fd.ts';
 import { syscallNumber } from '../machine.ts';
 import { memoryAt, syscall } from '../syscall.ts';
 import { ARENA_ADDRESS, ARENA_SIZE, BATCH, BECOME_INIT, FLAG, HEADER, NOT_RUN, OP, WILL } from './layout.ts';
@@ -26,6 +26,15 @@ export function takeArena(): Arena {
   const used = free.pop();
   if (used) return used;
   const fd = passableFd(syscall('memfd_create', 'nspawn-arena', MFD.CLOEXEC));
+  try {
+    return mapArena(fd);
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+function mapArena(fd: number): Arena {
   syscall('ftruncate', fd, ARENA_SIZE);
   const address = BigInt(syscall('mmap', 0, ARENA_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0));
   const bytes = memoryAt(address, ARENA_SIZE);
@@ -41,7 +50,7 @@ export function releaseArena(arena: Arena, reusable: boolean): void {
     return;
   }
   syscall('munmap', arena.address, ARENA_SIZE);
-  syscall('close', arena.fd);
+  closeFd(arena.fd);
 }
 
 /** Ops that stand in an arena. */
@@ -54,18 +63,27 @@ export interface WrittenOps {
   copyBack(): void;
 }
 
-/** What a call of an earlier batch returned; undefined if it was in none. */
-export type Earlier = (call: Call) => number | undefined;
+/** A batch that stands in an arena. */
+export interface WrittenBatch extends WrittenOps {
+  calls: readonly Call[];
+  /** Makes the calls from this one on the batch to run next. Those before it must have run; itself may have. */
+  startAt(first: number): void;
+}
 
-/** Writes calls as the batch to run next. Throws if they don't fit. */
-export function writeBatch(arena: Arena, calls: readonly Call[], earlier?: Earlier): WrittenOps {
-  const start = HEADER.size;
-  const opsAt = start + BATCH.ops;
-  const data = { from: opsAt + calls.length * OP.size, to: WILL.start };
-  const written = writeOps(arena, calls, opsAt, data, earlier);
-  arena.words[start / 8] = BigInt(calls.length);
-  arena.words[HEADER.batch / 8] = BigInt(ARENA_ADDRESS + start);
-  return written;
+/** Writes calls as a batch. Throws if they don't fit. */
+export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenBatch {
+  const opsAt = HEADER.size + BATCH.ops;
+  const written = writeOps(arena, calls, opsAt, { from: opsAt + calls.length * OP.size, to: WILL.start });
+  return {
+    ...written,
+    calls,
+    startAt(first) {
+      // The count in front of an op lies over the end of the one before it, which has run.
+      const start = opsAt + first * OP.size - BATCH.ops;
+      arena.words[(start + BATCH.count) / 8] = BigInt(calls.length - first);
+      arena.words[HEADER.batch / 8] = BigInt(ARENA_ADDRESS + start);
+    },
+  };
 }
 
 /**
@@ -77,11 +95,15 @@ export function writeOps(
   calls: readonly Call[],
   opsAt: number,
   data: { from: number; to: number },
-  earlier?: Earlier,
 ): WrittenOps {
   const offset = (i: number) => opsAt + i * OP.size;
   const outputs: { at: number; bytes: Uint8Array }[] = [];
   let end = data.from;
+  let writing = `${calls.length} calls`;
+  const tooLong = () =>
+    new Error(
+      `handing ${writing} to an agent: with it they take more than the ${data.to - opsAt} bytes that there are`,
+    );
 
   const setWord = (at: number, word: number | bigint) => {
     if (typeof word === 'bigint') {
@@ -95,7 +117,7 @@ export function writeOps(
   const place: Placer = (placed, output) => {
     const at = end;
     const size = typeof placed === 'string' ? placed.length * 3 + 1 : placed.length;
-    if (at + size + 8 > data.to) throw new Error(`handing ${calls[0]?.name} to an agent: the arguments are too long`);
+    if (at + size + 8 > data.to) throw tooLong();
     const used = typeof placed === 'string' ? writeCString(placed, bytes, at) : size;
     if (typeof placed !== 'string') bytes.set(placed, at);
     if (output && typeof placed !== 'string') outputs.push({ at, bytes: placed });
@@ -104,8 +126,10 @@ export function writeOps(
     return ARENA_ADDRESS + at;
   };
 
+  if (data.from > data.to) throw tooLong();
   for (let i = 0; i < calls.length; i++) {
     const { name, args, allow } = calls[i]!;
+    writing = name;
     const at = offset(i);
     let flags = allow === 'any' ? 1 << FLAG.anyError : 0;
     for (let k = 0; k < 6; k++) {
@@ -113,9 +137,8 @@ export function writeOps(
       let word: number | bigint;
       if (typeof argument === 'number') word = argument;
       else if (isResultOf(argument)) {
-        const known = earlier?.(argument.resultOf);
-        if (known === undefined) flags |= 1 << k;
-        word = known ?? ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
+        flags |= 1 << k;
+        word = ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
       } else word = argumentWord(argument, place);
       setWord(at + OP.arguments + 8 * k, word);
     }
@@ -147,7 +170,8 @@ const isResultOf = (argument: Argument): argument is ResultOf =>
   typeof argument === 'object' && argument !== null && 'resultOf' in argument;
 
 function indexOf(calls: readonly Call[], { resultOf }: ResultOf, before: number): number {
-  const index = calls.lastIndexOf(resultOf, before - 1);
+  // A position of -1 would be the last one.
+  const index = before === 0 ? -1 : calls.lastIndexOf(resultOf, before - 1);
   if (index < 0)
     throw new Error(`writing a batch: ${resultOf.name} does not come before the call that uses its result`);
   return index;

@@ -5,47 +5,103 @@
  */
 import { type Call, call } from '../call.ts';
 import { LAST_FD } from '../constants.ts';
+import { readableWithin } from '../fd.ts';
 import { ALL_SIGNALS, setName, setSignalMask } from '../process.ts';
-import { type Agent, startAgent } from './agent.ts';
+import { type Agent, AgentDiedError, startAgent } from './agent.ts';
 import { type Arena, writeOps } from './arena.ts';
 import { ARENA_ADDRESS, BATCH, CONTROL_FD, HEADER, OP, WILL } from './layout.ts';
 
 /** A piece of the will. Disposing of it takes it back. */
 export type Entrusted = Disposable;
 
-let janitor: { agent: Agent; freeSlots: number[]; usedSlots: number } | undefined;
+interface Piece {
+  fds: readonly number[];
+  will: (fds: number[]) => readonly Call[];
+  /** The numbers that the janitor has `fds` under. */
+  theirs: number[];
+}
+
+let janitor: Agent | undefined;
+/** What is entrusted now, by its slot in the will. */
+const slots: (Piece | undefined)[] = [];
 
 /** What an op without use does: nothing, and never fails. */
 const NOTHING: Call = call('getpid');
 
 /**
  * Writes down what to do if this process dies. `fds` are handed to the janitor; `will` gets the numbers it has them
- * under and returns at most WILL.opsPerSlot calls, of which each is tried whatever became of the others.
- * Throws SyscallError, or an Error when more than WILL.slots pieces are asked for at a time.
+ * under and returns at most WILL.opsPerSlot calls, of which each is tried whatever became of the others. A janitor that
+ * was killed is replaced at the next call of this, and gets all pieces again: so `fds` must stay open until the piece is
+ * disposed of. Throws SyscallError, AgentDiedError, or an Error when there is no room.
  */
-export function entrust(fds: readonly number[], will: (fds: number[]) => readonly Call[]): Entrusted {
-  janitor ??= { agent: startJanitor(), freeSlots: [], usedSlots: 0 };
-  const { agent, freeSlots } = janitor;
-  const slot = freeSlots.pop() ?? janitor.usedSlots;
+export function entrust(fds: readonly number[], will: Piece['will']): Entrusted {
+  const agent = livingJanitor();
+  const free = slots.indexOf(undefined);
+  const slot = free < 0 ? slots.length : free;
   if (slot >= WILL.slots) throw new Error(`watching over a container: more than ${WILL.slots} at a time`);
-  const theirs = fds.length ? agent.sendFds(fds) : [];
-  const calls = will(theirs);
-  if (calls.length > WILL.opsPerSlot) throw new Error(`writing a will: ${calls.length} calls are too many`);
-
-  writeSlot(agent.arena, slot, calls);
-  if (slot === janitor.usedSlots) {
-    janitor.usedSlots += 1;
-    agent.arena.words[(WILL.start + BATCH.count) / 8] = BigInt(janitor.usedSlots * WILL.opsPerSlot);
-    agent.arena.words[HEADER.will / 8] = BigInt(ARENA_ADDRESS + WILL.start);
+  const piece: Piece = { fds, will, theirs: [] };
+  try {
+    handOver(agent, slot, piece);
+  } catch (error) {
+    if (error instanceof AgentDiedError) dismiss();
+    throw error;
   }
+  slots[slot] = piece;
 
   return {
     [Symbol.dispose]() {
-      writeSlot(agent.arena, slot, []);
-      if (theirs.length) agent.run(theirs.map(fd => call('close', fd)));
-      freeSlots.push(slot);
+      if (slots[slot] !== piece) return;
+      slots[slot] = undefined;
+      try {
+        if (janitor) takeBack(janitor, slot, piece);
+      } catch (error) {
+        if (!(error instanceof AgentDiedError)) throw error;
+        dismiss();
+      }
     },
   };
+}
+
+/** The janitor; a new one that has all pieces if there was none or it has died. */
+function livingJanitor(): Agent {
+  if (janitor && !readableWithin(janitor.pidfd, 0)) return janitor;
+  dismiss();
+  using undo = new DisposableStack();
+  const agent = undo.use(startJanitor());
+  for (const [slot, piece] of slots.entries()) {
+    if (piece) handOver(agent, slot, piece);
+  }
+  undo.move();
+  janitor = agent;
+  return agent;
+}
+
+/** Ends a janitor that is of no use any more, without its will. */
+function dismiss(): void {
+  janitor?.[Symbol.dispose]();
+  janitor = undefined;
+}
+
+function handOver(agent: Agent, slot: number, piece: Piece): void {
+  piece.theirs = agent.sendFds(piece.fds);
+  try {
+    const calls = piece.will(piece.theirs);
+    if (calls.length > WILL.opsPerSlot) throw new Error(`writing a will: ${calls.length} calls are too many`);
+    writeSlot(agent.arena, slot, calls);
+  } catch (error) {
+    takeBack(agent, slot, piece);
+    throw error;
+  }
+  const { words } = agent.arena;
+  const count = (WILL.start + BATCH.count) / 8;
+  const ops = BigInt((slot + 1) * WILL.opsPerSlot);
+  if (words[count]! < ops) words[count] = ops;
+  words[HEADER.will / 8] = BigInt(ARENA_ADDRESS + WILL.start);
+}
+
+function takeBack(agent: Agent, slot: number, { theirs }: Piece): void {
+  writeSlot(agent.arena, slot, []);
+  agent.run(theirs.map(fd => call('close', fd)));
 }
 
 /** Fills a slot: calls, then nothings. An op's number is written last, so a half-written slot does no harm. */
@@ -60,7 +116,8 @@ function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
 }
 
 function startJanitor(): Agent {
-  const agent = startAgent({ namespaces: 0n, fds: [], dieWithParent: false });
+  using undo = new DisposableStack();
+  const agent = undo.use(startAgent({ namespaces: 0n, fds: [], dieWithParent: false }));
   // Away from the caller's session, directory and streams; signals meant for nspawn's group or cgroup don't end it.
   agent.run([
     call('setsid'),
@@ -70,5 +127,6 @@ function startJanitor(): Agent {
     call('close_range', 0, CONTROL_FD - 1, 0),
     call('close_range', CONTROL_FD + 1, LAST_FD, 0),
   ]);
+  undo.move();
   return agent;
 }

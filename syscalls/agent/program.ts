@@ -1,7 +1,7 @@
 /** Machine code of this machine's architecture, made when the first agent starts and kept. */
 import { call } from '../call.ts';
 import { F, F_SEAL, MAP, MFD, PROT } from '../constants.ts';
-import { passableFd } from '../fd.ts';
+import { owned, passableFd } from '../fd.ts';
 import { memoryAt, perform, SyscallError, syscall } from '../syscall.ts';
 import { agentElf, stubCode } from './machine-code.ts';
 
@@ -12,8 +12,6 @@ const STACK_SIZE = 16384;
 export interface Stub {
   /** Address of the stub's code. */
   code: bigint;
-  /** Memory for clone3's arguments and the stub's batch. */
-  scratch: { address: bigint; bytes: Uint8Array };
   stack: { address: bigint; size: number };
 }
 
@@ -29,22 +27,19 @@ export function loadStub(): Stub {
   const address = map(PAGE);
   memoryAt(address, PAGE).set(stubCode());
   syscall('mprotect', address, PAGE, PROT.READ | PROT.EXEC);
-  const scratch = map(PAGE + STACK_SIZE);
-  stub = {
-    code: address,
-    scratch: { address: scratch, bytes: memoryAt(scratch, PAGE) },
-    stack: { address: scratch + BigInt(PAGE), size: STACK_SIZE },
-  };
+  stub = { code: address, stack: { address: map(STACK_SIZE), size: STACK_SIZE } };
   return stub;
 }
 
 /** The agent's executable as a sealed memfd. Throws an Error that says what forbids it. */
 export function agentExecutable(): number {
   if (agentFd !== undefined) return agentFd;
-  const fd = passableFd(executableMemfd());
+  using undo = new DisposableStack();
+  const { fd } = undo.use(owned(passableFd(executableMemfd())));
   const elf = agentElf();
   syscall('write', fd, elf, elf.length);
   syscall('fcntl', fd, F.ADD_SEALS, F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE);
+  undo.move();
   agentFd = fd;
   return fd;
 }

@@ -9,20 +9,24 @@ import process from 'node:process';
 import { type ForwardOptions, forwardConsole } from '../../src/console/forward.ts';
 import { openPty } from '../../syscalls/tty.ts';
 
-const [mode, command] = process.argv.slice(2);
 process.on('SIGUSR1', () => {
   throw new Error('uncaught');
 });
 process.on('SIGUSR2', () => process.exit(7));
 
-const { master, slave } = openPty();
-const payload = spawn('setsid', ['-c', 'sh', '-c', command!], { stdio: [slave.fd, slave.fd, slave.fd] });
-const ended = once(payload, 'exit');
-const forwarder = forwardConsole({
-  master: master.fd,
-  mode: mode as ForwardOptions['mode'],
-  onKillRequest: () => payload.kill('SIGKILL'),
-});
-await ended;
-await forwarder.finish();
-process.exit(payload.exitCode ?? 137);
+async function main(mode: string, command: string): Promise<void> {
+  const { master, slave } = openPty();
+  const payload = spawn('setsid', ['-c', 'sh', '-c', command], { stdio: [slave.fd, slave.fd, slave.fd] });
+  const ended = once(payload, 'exit');
+  const forwarder = forwardConsole({
+    master: master.fd,
+    mode: mode as ForwardOptions['mode'],
+    onKillRequest: () => payload.kill('SIGKILL'),
+  });
+  await ended;
+  await forwarder.finish();
+  process.exit(payload.exitCode ?? 137);
+}
+
+// Not awaited: Bun ends for an uncaught error only when the main module has been left.
+main(process.argv[2]!, process.argv[3]!);

@@ -1,0 +1,95 @@
+/**
+ * The birth of an agent: clone3(2) through the stub. The child does a handful of calls in the memory that it borrows
+ * from this process; the last of them gives it its own.
+ */
+import { type Argument, argumentWord, call, type Placer, type ResultOf, writeCString } from '../call.ts';
+import { AT, CLONE, F, MAP, PROT, SIG } from '../constants.ts';
+import { errnoByNumber } from '../errno.ts';
+import { closeFd } from '../fd.ts';
+import { syscallNumber } from '../machine.ts';
+import { dieWithParent, killAndReap } from '../process.ts';
+import { callCode, memoryAt, SyscallError, syscall, trace } from '../syscall.ts';
+import type { AgentOptions } from './agent.ts';
+import { ARENA_FD, BATCH, CONTROL_FD, OP } from './layout.ts';
+import { agentExecutable, loadStub } from './program.ts';
+
+/** Offsets in struct clone_args, linux/sched.h */
+const CLONE_ARGS = { flags: 0, pidfd: 8, exitSignal: 32, stack: 40, stackSize: 48, cgroup: 80, size: 88 } as const;
+
+/** What the strings of execveat take, and more. */
+const SIZE_OF_STRINGS = 256;
+/** Seconds for the end of a child that has failed here, and exits by itself. */
+const LONGEST_EXIT = 5;
+
+export interface Child {
+  pid: number;
+  pidfd: number;
+}
+
+/** Memory outside the JavaScript heap for what the stub reads; kept, because its address is asked for each time. */
+let memory: { address: number; bytes: Uint8Array } | undefined;
+const PAGE = 4096;
+
+/** Clones an agent that has the given control socket and arena. Throws SyscallError. */
+export function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: number): Child {
+  const { code, stack } = loadStub();
+  const calls = [
+    ...(options.dieWithParent ? [dieWithParent] : []),
+    // Off with close-on-exec.
+    ...options.fds.map(fd => call('fcntl', fd, F.SETFD, 0)),
+    call('dup3', controlFd, CONTROL_FD, 0),
+    call('dup3', arenaFd, ARENA_FD, 0),
+    call('execveat', agentExecutable(), '', ['nspawn'], [], AT.EMPTY_PATH),
+  ];
+  const pidfdAt = CLONE_ARGS.size;
+  const batchAt = pidfdAt + 8;
+  const opAt = (i: number) => batchAt + BATCH.ops + i * OP.size;
+  const { address, bytes } = memoryFor(opAt(calls.length) + SIZE_OF_STRINGS);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  bytes.fill(0, 0, opAt(calls.length));
+
+  const flags = options.namespaces | CLONE.VM | CLONE.VFORK | CLONE.PIDFD | CLONE.CLEAR_SIGHAND;
+  view.setBigUint64(CLONE_ARGS.flags, options.cgroup === undefined ? flags : flags | CLONE.INTO_CGROUP, true);
+  view.setBigUint64(CLONE_ARGS.pidfd, BigInt(address + pidfdAt), true);
+  view.setBigUint64(CLONE_ARGS.exitSignal, BigInt(SIG.CHLD), true);
+  view.setBigUint64(CLONE_ARGS.stack, stack.address, true);
+  view.setBigUint64(CLONE_ARGS.stackSize, BigInt(stack.size), true);
+  view.setBigUint64(CLONE_ARGS.cgroup, BigInt(options.cgroup ?? 0), true);
+  view.setBigInt64(batchAt + BATCH.count, BigInt(calls.length), true);
+  let end = opAt(calls.length);
+  const place: Placer = placed => {
+    const at = end;
+    const size = typeof placed === 'string' ? writeCString(placed, bytes, at) : placed.length;
+    if (typeof placed !== 'string') bytes.set(placed, at);
+    end = (at + size + 7) & ~7;
+    return address + at;
+  };
+  for (const [i, { name, args }] of calls.entries()) {
+    view.setBigInt64(opAt(i) + OP.number, BigInt(syscallNumber(name)), true);
+    for (const [k, argument] of args.entries()) {
+      const word = argumentWord(argument as Exclude<Argument, ResultOf>, place);
+      view.setBigInt64(opAt(i) + OP.arguments + 8 * k, BigInt(word), true);
+    }
+  }
+
+  const pid = callCode(code, BigInt(address), BigInt(CLONE_ARGS.size), BigInt(address + batchAt));
+  trace.sink?.('nspawn', call('clone3', flags), pid);
+  if (pid < 0) throw new SyscallError(call('clone3', flags), errnoByNumber(-pid));
+  const pidfd = view.getInt32(pidfdAt, true);
+  const failed = calls.findIndex((_, i) => view.getBigInt64(opAt(i) + OP.result, true) < 0n);
+  if (failed < 0) return { pid, pidfd };
+  killAndReap(pidfd, LONGEST_EXIT);
+  closeFd(pidfd);
+  throw new SyscallError(calls[failed]!, errnoByNumber(Number(-view.getBigInt64(opAt(failed) + OP.result, true))));
+}
+
+/** At least so much memory. Throws SyscallError. */
+function memoryFor(size: number) {
+  if (memory && memory.bytes.length >= size) return memory;
+  if (memory) syscall('munmap', memory.address, memory.bytes.length);
+  memory = undefined;
+  const whole = Math.ceil(size / PAGE) * PAGE;
+  const address = syscall('mmap', 0, whole, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+  memory = { address, bytes: memoryAt(BigInt(address), whole) };
+  return memory;
+}
