@@ -1,0 +1,46 @@
+/** The filter is loaded before the last steps of a start: none of their system calls may be among those it stops. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { spawn } from '../../src/index.ts';
+import type { Call } from '../../syscalls/call.ts';
+import { hostArchitecture, syscallNumber } from '../../syscalls/machine.ts';
+import { AUDIT_ARCH, loadProgram } from '../../syscalls/seccomp/index.ts';
+import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
+import { trace } from '../../syscalls/syscall.ts';
+import { needs, root } from '../support/needs.ts';
+import { busybox, busyboxTree } from '../support/tree.ts';
+
+const rooted = needs([root, busybox]);
+
+for (const options of [{}, { asPid2: true, chdir: '/', noNewPrivileges: true, cpuAffinity: [0] }]) {
+  rooted(`a start with ${JSON.stringify(options)} passes its own filter`, async () => {
+    const calls: Call[] = [];
+    trace.sink = (who, traced) => {
+      if (who.startsWith('agent')) calls.push(traced);
+    };
+    try {
+      const command = ['/bin/true'];
+      const container = await spawn({
+        directory: busyboxTree(),
+        readOnly: true,
+        command,
+        stdio: 'inherit',
+        ...options,
+      });
+      assert.is((await container.exited).exitStatus, 0);
+    } finally {
+      delete trace.sink;
+    }
+
+    const loaded = calls.findIndex(({ name }) => name === 'seccomp');
+    const after = calls.slice(loaded + 1).filter(({ name }) => name !== 'become_init');
+    assert.ok(loaded >= 0 && after.length > 5, 'the filter is loaded, and calls come after it');
+    const filter = loadProgram(nspawnProgram(hostArchitecture()));
+    for (const { name } of after) {
+      const { action } = filter({ nr: syscallNumber(name), arch: AUDIT_ARCH[hostArchitecture()] });
+      assert.is(action, 'allow', name);
+    }
+  });
+}
+
+test.run();
