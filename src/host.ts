@@ -13,15 +13,18 @@ const PATH_MAX = 4096;
 /** Files that are read whole are configuration and lists of the kernel's. */
 const LARGEST_FILE = 16 << 20;
 
-/** Opens a path as O_PATH; undefined when there is nothing. Throws SyscallError. */
-function openPath(path: string, flags = 0): OwnedFd | undefined {
-  const fd = perform(allowing(call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC | flags, 0), 'ENOENT', 'ENOTDIR'));
+/** Errors that mean that a path leads nowhere. */
+const NOTHING_THERE = ['ENOENT', 'ENOTDIR'];
+
+/** Opens a path as O_PATH; undefined when there is nothing, which `missing` errors say. Throws SyscallError. */
+function openPath(path: string, ...missing: string[]): OwnedFd | undefined {
+  const fd = perform(allowing(call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0), ...missing));
   return fd < 0 ? undefined : owned(fd);
 }
 
 /** Status of what a path leads to; undefined when there is nothing. Throws SyscallError. */
 export function hostStatus(path: string): FileStatus | undefined {
-  using opened = openPath(path);
+  using opened = openPath(path, ...NOTHING_THERE);
   if (!opened) return undefined;
   const { call: look, status } = statusOf(opened.fd);
   perform(look);
@@ -31,9 +34,9 @@ export function hostStatus(path: string): FileStatus | undefined {
 export const hostHas = (path: string): boolean => hostStatus(path) !== undefined;
 export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) === S.IFDIR;
 
-/** A path without symlinks, `.` and `..`; undefined when there is nothing. Throws SyscallError. */
+/** A path without symlinks, `.` and `..`; undefined when its last name is missing. Throws SyscallError. */
 export function canonicalPath(path: string): string | undefined {
-  using opened = openPath(path);
+  using opened = openPath(path, 'ENOENT');
   return opened && readLink(`/proc/self/fd/${opened.fd}`);
 }
 
@@ -41,7 +44,7 @@ export function canonicalPath(path: string): string | undefined {
 export function readLink(path: string): string | undefined {
   const target = new Uint8Array(PATH_MAX);
   const read = call('readlinkat', AT.FDCWD, path, { out: target }, target.length);
-  const length = perform(allowing(read, 'ENOENT', 'ENOTDIR', 'EINVAL'));
+  const length = perform(allowing(read, ...NOTHING_THERE, 'EINVAL'));
   return length < 0 ? undefined : Buffer.from(target.buffer, 0, length).toString();
 }
 
@@ -53,7 +56,7 @@ export function readHostFile(path: string): Buffer {
 
 /** A file's bytes; undefined when there is none. Throws SyscallError. */
 export function readIfThere(path: string): Buffer | undefined {
-  const fd = perform(allowing(openForReading(path), 'ENOENT', 'ENOTDIR'));
+  const fd = perform(allowing(openForReading(path), ...NOTHING_THERE));
   if (fd < 0) return undefined;
   using file = owned(fd);
   return readAll(file.fd, LARGEST_FILE);

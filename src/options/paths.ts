@@ -1,4 +1,5 @@
-import { realpathSync } from 'node:fs';
+import { SyscallError } from '../../syscalls/syscall.ts';
+import { canonicalPath } from '../host.ts';
 import { takes, ValueError } from './usage-error.ts';
 
 /**
@@ -8,15 +9,15 @@ import { takes, ValueError } from './usage-error.ts';
 export function parseHostPath(text: string): string | undefined {
   if (text === '') return undefined;
   try {
-    return realpathSync(text);
+    const found = canonicalPath(text);
+    if (found !== undefined) return found;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT')
-      throw new ValueError(`takes a path that can be looked up, not ${JSON.stringify(text)}: ${code}`);
-    return absolute(text)
-      .replace(/\/+/g, '/')
-      .replace(/(?<=.)\/$/, '');
+    const why = error instanceof SyscallError ? error.code : error;
+    throw new ValueError(`takes a path that can be looked up, not ${JSON.stringify(text)}: ${why}`);
   }
+  return absolute(text)
+    .replace(/\/+/g, '/')
+    .replace(/(?<=.)\/$/, '');
 }
 
 /** Path in the container, which is absolute. Throws ValueError. */

@@ -48,7 +48,8 @@ function automaticTimezone(readOnly: boolean, tree: RootView | undefined): Exclu
   const link = readLink(LOCALTIME);
   const zone = zoneOf(link);
   if (zone && zoneOf(tree?.readLink(LOCALTIME)) === zone) return 'off';
-  if (readOnly) return 'bind';
+  // Where the tree can't be written, there must be something to mount on.
+  if (readOnly) return tree?.has(LOCALTIME) ? 'bind' : 'off';
   return link === undefined ? 'copy' : 'symlink';
 }
 
