@@ -79,12 +79,13 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const streams = connected.open();
 
   let isOver = false;
-  const exited = ended(pidfd).then(ending => {
-    isOver = true;
-    connected.finish();
-    resources.dispose();
-    return describeEnding(ending, plan.shareSystem);
-  });
+  const exited = ended(pidfd)
+    .finally(() => {
+      isOver = true;
+      connected.finish();
+      resources.dispose();
+    })
+    .then(ending => describeEnding(ending, plan.shareSystem));
   const kill = (signal: number = SIG.KILL) => {
     if (!isOver) signalProcess(pidfd, signal);
   };
@@ -100,7 +101,9 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
       kill(plan.killSignal);
       return exited;
     },
-    resize: connected.resize,
+    resize(columns, rows) {
+      if (!isOver) connected.resize(columns, rows);
+    },
     async [Symbol.asyncDispose]() {
       kill();
       await exited;

@@ -38,8 +38,8 @@ let instance: Instance | undefined;
 let inThread = false;
 
 /**
- * Resolves when a read won't block: there is something to read, or the end, or an error. It may resolve for nothing,
- * and does when waiting is stopped. Keeps the process alive. Throws SyscallError; EPERM for what is always ready, such
+ * Resolves when a read won't block: there is something to read, or the end, or an error. It may resolve without any of
+ * them, and does when waiting is stopped. Keeps the process alive. Throws SyscallError; EPERM for what is always ready, such
  * as regular files. Call `stopWaiting` before closing the descriptor.
  */
 export const untilReadable = (fd: number): Promise<void> => until('readable', fd);

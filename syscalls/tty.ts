@@ -1,7 +1,7 @@
 /** Terminals: pseudo-terminals, their settings and their sizes. See pty(7), ioctl_tty(2) and termios(3). */
 import process from 'node:process';
 import { allowing, call } from './call.ts';
-import { AT, O, SIG_SETMASK, TC, TIOC } from './constants.ts';
+import { AT, O, TC, TIOC } from './constants.ts';
 import { type OwnedFd, owned } from './fd.ts';
 import { perform, syscall } from './syscall.ts';
 
@@ -20,25 +20,30 @@ export interface Pty {
 export function openPty(): Pty {
   const master = owned(syscall('openat', AT.FDCWD, '/dev/ptmx', O.RDWR | O.NOCTTY | O.CLOEXEC | O.NONBLOCK, 0));
   try {
-    const locked = new Uint8Array(4);
-    syscall('ioctl', master.fd, TIOC.SPTLCK, locked);
-    const slave = owned(syscall('ioctl', master.fd, TIOC.GPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC));
-    try {
-      syscall('fchmod', slave.fd, 0o600);
-      if (process.geteuid?.() === 0) syscall('fchown', slave.fd, 0, 0);
-      return { master, slave };
-    } catch (error) {
-      slave[Symbol.dispose]();
-      throw error;
-    }
+    return { master, slave: openSlave(master.fd) };
   } catch (error) {
     master[Symbol.dispose]();
     throw error;
   }
 }
 
+function openSlave(master: number): OwnedFd {
+  const locked = new Uint8Array(4);
+  syscall('ioctl', master, TIOC.SPTLCK, locked);
+  const slave = owned(syscall('ioctl', master, TIOC.GPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC));
+  try {
+    syscall('fchmod', slave.fd, 0o600);
+    if (process.geteuid?.() === 0) syscall('fchown', slave.fd, 0, 0);
+    return slave;
+  } catch (error) {
+    slave[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** asm-generic/ioctls.h */
 const TIOCGDEV = 0x80045432;
+const TIOCGPGRP = 0x540f;
 
 /**
  * The device number of the terminal behind `fd`, or undefined when it is no terminal. Other than the inode it is the
@@ -52,31 +57,31 @@ export function terminalDevice(fd: number): number | undefined {
 
 export const isTerminal = (fd: number): boolean => terminalDevice(fd) !== undefined;
 
+/** True for the master of a pseudo-terminal: only it can tell its slave's number. */
+export const isMaster = (fd: number): boolean =>
+  perform(allowing(call('ioctl', fd, TIOC.GPTN, { out: new Uint8Array(4) }))) >= 0;
+
 /**
  * struct termios as TCGETS has it, asm-generic/termbits.h: four flag words (input, output, control, local), the line
  * discipline's number in a byte, and the 19 control characters. x86-64 and arm64 have the same.
  */
 const TERMIOS = { input: 0, output: 4, control: 8, local: 12, characters: 17, size: 36 } as const;
 
-/** asm-generic/termbits.h and termbits-common.h, by the word they are in. */
-const INPUT = {
-  IGNBRK: 0o1,
-  BRKINT: 0o2,
-  PARMRK: 0o10,
-  ISTRIP: 0o40,
-  INLCR: 0o100,
-  IGNCR: 0o200,
-  ICRNL: 0o400,
-  IXON: 0o2000,
+/** What cfmakeraw(3) clears in each flag word; asm-generic/termbits.h and termbits-common.h */
+const CLEARED = {
+  /** IGNBRK, BRKINT, PARMRK, ISTRIP, INLCR, IGNCR, ICRNL, IXON */
+  input: 0o1 | 0o2 | 0o10 | 0o40 | 0o100 | 0o200 | 0o400 | 0o2000,
+  /** OPOST */
+  output: 0o1,
+  /** CSIZE, PARENB */
+  control: 0o60 | 0o400,
+  /** ISIG, ICANON, ECHO, ECHONL, IEXTEN */
+  local: 0o1 | 0o2 | 0o10 | 0o100 | 0o100000,
 } as const;
-const OUTPUT = { OPOST: 0o1 } as const;
-const CONTROL = { CSIZE: 0o60, CS8: 0o60, PARENB: 0o400 } as const;
-const LOCAL = { ISIG: 0o1, ICANON: 0o2, ECHO: 0o10, ECHONL: 0o100, IEXTEN: 0o100000 } as const;
+const CS8 = 0o60;
 /** Indices of control characters. */
 const VTIME = 5;
 const VMIN = 6;
-
-const allOf = (flags: Readonly<Record<string, number>>): number => Object.values(flags).reduce((a, b) => a | b, 0);
 
 /** The settings of a terminal, to be given to `setTermios`. Throws SyscallError, ENOTTY when it is no terminal. */
 export function getTermios(fd: number): Uint8Array {
@@ -86,28 +91,21 @@ export function getTermios(fd: number): Uint8Array {
 }
 
 /**
- * Changes a terminal's settings at once. In a background process group the kernel stops the caller first, with
- * SIGTTOU, until it is put in the foreground. Throws SyscallError.
+ * Changes a terminal's settings at once. Unless `isForeground` is true the kernel stops the caller first, by SIGTTOU.
+ * Throws SyscallError.
  */
 export function setTermios(fd: number, termios: Uint8Array): void {
   syscall('ioctl', fd, TC.SETS, termios);
 }
 
-/** asm-generic/signal-defs.h and signal.h */
-const SIG_BLOCK = 0;
-const SIGTTOU = 22;
-const SIGSET_SIZE = 8;
-
-/** `setTermios`, in the background, too: for putting back what was found. Throws SyscallError. */
-export function forceTermios(fd: number, termios: Uint8Array): void {
-  const ttou = new Uint8Array(new BigUint64Array([1n << BigInt(SIGTTOU - 1)]).buffer);
-  const before = new Uint8Array(SIGSET_SIZE);
-  syscall('rt_sigprocmask', SIG_BLOCK, ttou, { out: before }, SIGSET_SIZE);
-  try {
-    setTermios(fd, termios);
-  } finally {
-    syscall('rt_sigprocmask', SIG_SETMASK, before, null, SIGSET_SIZE);
-  }
+/**
+ * False if `fd` is the controlling terminal and it is another process group's turn: then the kernel would stop us for
+ * reading it or changing its settings. See "job control" in credentials(7) and tcgetpgrp(3).
+ */
+export function isForeground(fd: number): boolean {
+  const group = new Int32Array(1);
+  const result = perform(allowing(call('ioctl', fd, TIOCGPGRP, { out: new Uint8Array(group.buffer) })));
+  return result < 0 || group[0] === syscall('getpgid', 0);
 }
 
 /** Which half of a terminal is to be raw: what it does to its input (keys, echo, signals) or to its output. */
@@ -115,18 +113,19 @@ export type RawPart = 'both' | 'input' | 'output';
 
 /** The settings with one half or both made raw, as cfmakeraw(3) does. */
 export function rawTermios(termios: Uint8Array, part: RawPart = 'both'): Uint8Array {
-  const raw = termios.slice();
+  const raw = new Uint8Array(termios);
   const view = new DataView(raw.buffer);
-  const change = (word: number, clear: number, set = 0) =>
-    view.setUint32(word, (view.getUint32(word, true) & ~clear) | set, true);
-  change(TERMIOS.control, CONTROL.CSIZE | CONTROL.PARENB, CONTROL.CS8);
+  const clear = (word: keyof typeof CLEARED) =>
+    view.setUint32(TERMIOS[word], view.getUint32(TERMIOS[word], true) & ~CLEARED[word], true);
+  clear('control');
+  view.setUint32(TERMIOS.control, view.getUint32(TERMIOS.control, true) | CS8, true);
   raw[TERMIOS.characters + VMIN] = 1;
   raw[TERMIOS.characters + VTIME] = 0;
   if (part !== 'output') {
-    change(TERMIOS.input, allOf(INPUT));
-    change(TERMIOS.local, allOf(LOCAL));
+    clear('input');
+    clear('local');
   }
-  if (part !== 'input') change(TERMIOS.output, allOf(OUTPUT));
+  if (part !== 'input') clear('output');
   return raw;
 }
 
@@ -138,13 +137,20 @@ export interface WindowSize {
   height: number;
 }
 
-/** The size of a terminal, or undefined when `fd` is none. struct winsize of asm-generic/termios.h. */
+/** struct winsize of asm-generic/termios.h: four 16-bit words in this order. */
+const WINSIZE = { rows: 0, columns: 2, width: 4, height: 6, size: 8 } as const;
+
+/** The size of a terminal, or undefined when `fd` is none. */
 export function getWindowSize(fd: number): WindowSize | undefined {
-  const size = new Uint16Array(4);
-  const result = perform(allowing(call('ioctl', fd, TIOC.GWINSZ, { out: new Uint8Array(size.buffer) })));
+  const view = new DataView(new ArrayBuffer(WINSIZE.size));
+  const result = perform(allowing(call('ioctl', fd, TIOC.GWINSZ, { out: new Uint8Array(view.buffer) })));
   if (result < 0) return undefined;
-  const [rows = 0, columns = 0, width = 0, height = 0] = size;
-  return { rows, columns, width, height };
+  return {
+    rows: view.getUint16(WINSIZE.rows, true),
+    columns: view.getUint16(WINSIZE.columns, true),
+    width: view.getUint16(WINSIZE.width, true),
+    height: view.getUint16(WINSIZE.height, true),
+  };
 }
 
 /** Sets the size of a terminal; its foreground processes get SIGWINCH if it changed. Throws SyscallError. */

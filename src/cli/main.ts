@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /** The command nspawn. */
 import process from 'node:process';
+import type { Argument, Call, ResultOf } from '../../syscalls/call.ts';
 import { type CommandLineLogger, createLogger } from './logger.ts';
 import { refuseLostBytes } from './lost-bytes.ts';
 import { type ParsedCommandLine, parseCommandLine } from './parse.ts';
@@ -46,8 +47,17 @@ async function traceCalls(log: CommandLineLogger): Promise<void> {
     import('../../syscalls/syscall.ts'),
     import('../../syscalls/format.ts'),
   ]);
-  trace.sink = (who, traced, result) => log.trace(`${who}: ${formatResult(traced, result)}`);
+  // An agent's calls refer to what its earlier ones have returned.
+  const results = new WeakMap<Call, number>();
+  trace.sink = (who, traced, result) => {
+    results.set(traced, result);
+    const args = traced.args.map(argument => (isResultOf(argument) ? results.get(argument.resultOf)! : argument));
+    log.trace(`${who}: ${formatResult({ ...traced, args }, result)}`);
+  };
 }
+
+const isResultOf = (argument: Argument): argument is ResultOf =>
+  typeof argument === 'object' && argument !== null && 'resultOf' in argument;
 
 /** The payload sees the caller's terminal type, unless it is told another. */
 function withTerm(line: ParsedCommandLine): ParsedCommandLine {

@@ -1,10 +1,11 @@
 /** Connects the caller's standard input and output to the console of a container: --console=interactive and read-only. */
 import { O } from '../../syscalls/constants.ts';
 import { stopWaiting, untilReadable } from '../../syscalls/readiness.ts';
+import { isForeground } from '../../syscalls/tty.ts';
 import { nextTurn } from '../streams/next-turn.ts';
 import { type End, nonBlocking, readSome, writeAll } from '../streams/transfer.ts';
 import { escapeDetector } from './escape.ts';
-import { makeRaw, type SavedTerminal } from './raw-terminal.ts';
+import { LOOK_AGAIN_MS, makeRaw, type SavedTerminal } from './raw-terminal.ts';
 import { standardEnd } from './standard-stream.ts';
 import { followWindowSize } from './window-size.ts';
 
@@ -29,7 +30,7 @@ export interface ForwardOptions {
 }
 
 export interface Forwarder extends Disposable, AsyncDisposable {
-  /** The caller's terminals that are in raw mode, with the settings to give back to them. */
+  /** What the caller's terminals have to be given back; empty while none has been changed. */
   savedTerminals(): readonly SavedTerminal[];
   /**
    * To be called when the container has ended: forwards all output that is left, however slowly it is read, and
@@ -72,7 +73,8 @@ export function forwardConsole(options: ForwardOptions): Forwarder {
   const isInteractive = mode === 'interactive';
   let failure: unknown;
   const fail = (error: unknown) => {
-    failure ??= error;
+    if (failure !== undefined) return;
+    failure = error;
     onKillRequest('failure');
   };
 
@@ -117,10 +119,10 @@ export function forwardConsole(options: ForwardOptions): Forwarder {
       if (input) stopWaiting(input.fd);
       await outputDone;
       dispose();
-      if (failure) throw failure;
+      if (failure !== undefined) throw failure;
     };
     return {
-      savedTerminals: () => raw?.saved ?? [],
+      savedTerminals: () => raw?.saved() ?? [],
       finish,
       [Symbol.dispose]: dispose,
       [Symbol.asyncDispose]: finish,
@@ -160,9 +162,13 @@ async function forwardInput(session: Session, input: End): Promise<void> {
   const isOver = () => session.isOver || session.isFinishing;
   let queued = 0;
   let allWritten = Promise.resolve();
-  for (;;) {
-    if (!(await canBeAwaited(input))) return;
-    if (isOver()) return;
+  while (!isOver()) {
+    if (!(await canBeAwaited(input)) || isOver()) return;
+    if (!isForeground(input.fd)) {
+      // What is typed now is for whoever is in the foreground.
+      await new Promise(resolve => setTimeout(resolve, LOOK_AGAIN_MS));
+      continue;
+    }
     const size = readSome(input, buffer);
     if (size === undefined) continue;
     if (size === 0) break;

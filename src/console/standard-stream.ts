@@ -1,10 +1,9 @@
 /** The caller's standard streams, read and written without leaving a mark on them. */
 import { allowing, call } from '../../syscalls/call.ts';
-import { AT, O, S } from '../../syscalls/constants.ts';
+import { AT, O } from '../../syscalls/constants.ts';
 import { closeFd } from '../../syscalls/fd.ts';
-import { fileType, statusOf } from '../../syscalls/file.ts';
 import { perform } from '../../syscalls/syscall.ts';
-import { isTerminal } from '../../syscalls/tty.ts';
+import { isMaster, isTerminal } from '../../syscalls/tty.ts';
 import type { End } from '../streams/transfer.ts';
 
 /** An end of a standard stream; disposing of it leaves the stream itself open. */
@@ -28,15 +27,9 @@ function reopen(fd: number, access: number): number | undefined {
   return copy < 0 ? undefined : copy;
 }
 
-function canReopen(fd: number): boolean {
-  const { call, status } = statusOf(fd);
-  perform(call);
-  const { mode, rdevMajor, rdevMinor } = status();
-  if (fileType(mode) === S.IFIFO) return true;
-  if (fileType(mode) !== S.IFCHR) return false;
-  // The master of a pseudo-terminal is a terminal, too, but opening it again makes another pair.
-  return isTerminal(fd) && !(rdevMajor === PTMX.major && rdevMinor === PTMX.minor);
-}
+/** Not so the master of a pseudo-terminal, which is a terminal, too: opening it again makes another pair. */
+const canReopen = (fd: number): boolean => isPipe(fd) || (isTerminal(fd) && !isMaster(fd));
 
-/** /dev/ptmx in Documentation/admin-guide/devices.txt of the kernel */
-const PTMX = { major: 5, minor: 2 } as const;
+/** linux/fcntl.h: tells a pipe's size, and fails for all else. */
+const F_GETPIPE_SZ = 1032;
+const isPipe = (fd: number): boolean => perform(allowing(call('fcntl', fd, F_GETPIPE_SZ))) >= 0;

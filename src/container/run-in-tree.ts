@@ -1,10 +1,9 @@
 /** Small helpers of a container's start: programs of its tree, run in containers of their own. */
-
 import { SIG } from '../../syscalls/constants.ts';
 import { signalProcess } from '../../syscalls/process.ts';
 import type { RunInTree } from '../execute/user.ts';
 import { silentLogger } from '../log.ts';
-import type { ContainerOptions } from '../options.ts';
+import type { ContainerOptions, Overlay } from '../options.ts';
 import { buildPlan } from '../plan/plan.ts';
 import { startContainer } from './start.ts';
 import { connect } from './stdio.ts';
@@ -14,41 +13,35 @@ const LONGEST_RUN_MS = 10_000;
 const MOST_OUTPUT = 1 << 20;
 
 /**
- * Runs programs on the tree of `options`, as it looks with these mounts: read-only, without capabilities, with their
- * standard output as the result. It is undefined when a program fails, takes longer than ten seconds, or says more
- * than a mebibyte.
+ * Runs programs on the tree of `options`, as it looks with these mounts: without anything that they could write to or
+ * capabilities, with their standard output as the result. Rejects with an Error that says why there is no result: a
+ * program that takes longer than ten seconds or says more than a mebibyte is killed.
  */
 export function runInTree(options: ContainerOptions): RunInTree {
   return async command => {
-    const { user: _, chdir: __, ...rest } = options;
-    const helper: ContainerOptions = {
-      ...rest,
-      command,
-      boot: false,
-      asPid2: false,
-      readOnly: (options.volatile ?? 'no') === 'no',
-      dropCapabilities: ['all'],
-      noNewPrivileges: true,
-      environment: [],
-    };
-    const plan = { ...buildPlan(helper, 'streams'), lock: 'none' as const };
+    const plan = { ...buildPlan(helperOptions(options, command), 'streams'), lock: 'none' as const };
     using connected = await connect('pipe');
     const { pidfd, resources } = await startContainer(plan, {
       log: silentLogger,
       streams: connected.payload,
-      runInTree: async () => undefined,
+      runInTree: () => Promise.reject(new Error('it has a user of its own')),
     });
     const { stdin, stdout, stderr } = connected.open();
     stdin?.destroy();
     stderr?.resume();
 
-    const timer = setTimeout(() => signalProcess(pidfd, SIG.KILL), LONGEST_RUN_MS);
+    let fault = '';
+    const kill = (reason: string) => {
+      fault ||= reason;
+      signalProcess(pidfd, SIG.KILL);
+    };
+    const timer = setTimeout(() => kill(`it took longer than ${LONGEST_RUN_MS / 1000} s`), LONGEST_RUN_MS);
     const output: Buffer[] = [];
     let size = 0;
     stdout?.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= MOST_OUTPUT) output.push(chunk);
-      else signalProcess(pidfd, SIG.KILL);
+      else kill(`it said more than ${MOST_OUTPUT} bytes`);
     });
     const isRead = new Promise(resolve => stdout?.once('close', resolve));
     const ending = await ended(pidfd);
@@ -56,6 +49,30 @@ export function runInTree(options: ContainerOptions): RunInTree {
     connected.finish();
     await isRead;
     resources.dispose();
-    return 'exited' in ending && ending.exited === 0 ? Buffer.concat(output).toString() : undefined;
+    if (fault) throw new Error(fault);
+    if ('killed' in ending) throw new Error(`it was killed by signal ${ending.killed}`);
+    return { status: ending.exited, output: Buffer.concat(output).toString() };
   };
+}
+
+/** Options for a container that sees what one with `options` sees, and can change none of it. */
+function helperOptions(options: ContainerOptions, command: string[]): ContainerOptions {
+  const { binds, overlays, volatile = 'no' } = options;
+  const seen = ['directory', 'machine', 'tmpfs', 'inaccessible', 'privateNetwork', 'resolvConf', 'timezone'] as const;
+  return {
+    ...Object.fromEntries(seen.filter(key => options[key] !== undefined).map(key => [key, options[key]])),
+    volatile,
+    // A volatile root is its own, and goes with it.
+    readOnly: volatile === 'no',
+    ...(binds && { binds: binds.map(bind => ({ ...bind, readOnly: true })) }),
+    ...(overlays && { overlays: overlays.map(withoutUpper) }),
+    command,
+    dropCapabilities: ['all'],
+    noNewPrivileges: true,
+  };
+}
+
+/** The same layers, none of them writable. An empty one, a directory that nobody else sees, is none. */
+function withoutUpper({ lower, upper, destination }: Overlay): Overlay {
+  return { lower: upper ? [...lower, upper] : lower, destination, readOnly: true };
 }

@@ -5,16 +5,18 @@ import { call } from '../../syscalls/call.ts';
 import { AT, CLONE, O, SIG } from '../../syscalls/constants.ts';
 import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
+import { attempt } from '../execute/attempt.ts';
 import { makeHome } from '../execute/home.ts';
-import { openHostObject } from '../execute/host-objects.ts';
+import { openHostObject, openSource } from '../execute/host-objects.ts';
 import { runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import type { Logger } from '../log.ts';
-import type { Payload, Plan } from '../plan/steps.ts';
+import { describeObject, type Payload, type Plan } from '../plan/steps.ts';
 import { containerView, type RootView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
 import { makePayloadCgroup } from './payload-cgroup.ts';
+import { makeWorkDirectory } from './work-directory.ts';
 
 /** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
 export interface Started {
@@ -46,7 +48,8 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
   using objects = new DisposableStack();
   const fds = new Map<string, number>();
   for (const [key, object] of Object.entries(plan.hostObjects)) {
-    fds.set(key, objects.use(openHostObject(object, root, console)).fd);
+    const opened = attempt(`opening ${describeObject(object, key)}`, () => openHostObject(object, root, console));
+    fds.set(key, objects.use(opened).fd);
   }
 
   const cgroup = plan.shareSystem ? await makePayloadCgroup(plan.machine) : undefined;
@@ -59,13 +62,18 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     ...(cgroup && { cgroup: cgroup.fd }),
   });
   objects.dispose();
+  for (const { object, upper } of hostLayers(plan)) {
+    const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
+    resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
+  }
   const { bringLoopbackUp } = plan.privateNetwork ? await import('../execute/loopback.ts') : {};
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log, bringLoopbackUp });
 
   const user = await resolveUser(plan.payload, agent.pid, runInTree);
-  if (user !== ROOT_USER) makeHome(agent, user);
+  if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
-  if (plan.payload.oomScoreAdjust !== undefined) setOomScore(agent.pid, plan.payload.oomScoreAdjust);
+  const { oomScoreAdjust: score } = plan.payload;
+  if (score !== undefined) attempt(`setting the OOM score adjustment to ${score}`, () => setOomScore(agent.pid, score));
   resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
 
   runPayload(agent, plan.payload, user, agentStreams);
@@ -79,6 +87,15 @@ function namespaces({ shareSystem, privateNetwork }: Plan): bigint {
   return CLONE.NEWNS | own | (privateNetwork ? CLONE.NEWNET : 0n);
 }
 
+/** The writable layers of overlays that are on the host, with the host object that each is in. */
+function hostLayers({ steps, hostObjects }: Plan) {
+  return steps.flatMap(({ action }) => {
+    if (action.do !== 'make overlay' || !action.upper) return [];
+    const object = hostObjects[action.upper.object];
+    return object?.kind === 'tree' ? [{ object, upper: action.upper }] : [];
+  });
+}
+
 /** os-release(5) */
 const OS_RELEASE = ['/etc/os-release', '/usr/lib/os-release'];
 
@@ -89,7 +106,8 @@ function checkTree({ directory, payload }: Plan, root: RootView): void {
     throw new Error(`booting ${directory}: it is no OS tree, as it has neither ${OS_RELEASE.join(' nor ')}`);
   }
   const program = payload.command[0]?.startsWith('/') ? payload.command[0] : '/usr/bin';
-  if (root.status(program)) return;
+  // What is linked into /usr may have its link made yet.
+  if (root.has(program) || root.has(`/usr${program}`)) return;
   throw new Error(`starting a container on ${directory}: it has no ${program}`);
 }
 

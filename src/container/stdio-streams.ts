@@ -1,4 +1,5 @@
 /** Pipes and pseudo terminals whose other side are node's streams. */
+import type { Writable } from 'node:stream';
 import { O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
@@ -12,15 +13,18 @@ export function connectPipes(): Connected {
   const [stdin, stdout, stderr] = [makePipe(made), makePipe(made), makePipe(made)] as const;
   const theirs = [stdin.read, stdout.write, stderr.write] as const;
   const ours = made.move();
+  let stdinStream: Writable | undefined;
   let readables: FdReadable[] = [];
   return {
     payload: { fds: [theirs[0].fd, theirs[1].fd, theirs[2].fd] },
     open() {
       for (const end of theirs) end[Symbol.dispose]();
+      stdinStream = writableTo(stdin.write.fd);
       readables = [readableFrom(stdout.read.fd), readableFrom(stderr.read.fd)];
-      return { stdin: writableTo(stdin.write.fd), stdout: readables[0]!, stderr: readables[1]! };
+      return { stdin: stdinStream, stdout: readables[0]!, stderr: readables[1]! };
     },
     finish() {
+      stdinStream?.destroy();
       for (const readable of readables) readable.finish();
     },
     resize() {},
@@ -32,16 +36,21 @@ export function connectPipes(): Connected {
 
 export function connectPty(): Connected {
   const { master, slave } = openPty();
+  let input: Writable | undefined;
   let output: FdReadable | undefined;
   return {
     payload: { console: slave },
     open() {
+      input = writableTo(duplicate(master.fd).fd);
       output = readableFrom(master.fd);
       // Held until all output is read: the terminal would hang up whenever the payload closes its last descriptor.
       output.once('close', () => slave[Symbol.dispose]());
-      return { stdin: writableTo(duplicate(master.fd).fd), stdout: output, stderr: null };
+      return { stdin: input, stdout: output, stderr: null };
     },
-    finish: () => output?.finish(),
+    finish() {
+      input?.destroy();
+      output?.finish();
+    },
     resize: (columns, rows) => setWindowSize(slave.fd, { rows, columns, width: 0, height: 0 }),
     [Symbol.dispose]() {
       if (output) return;

@@ -1,7 +1,9 @@
 /** What a payload's standard streams are connected to, and this side of them. */
 import type { Readable, Writable } from 'node:stream';
+import { F, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
+import { standardEnd } from '../console/standard-stream.ts';
 import type { Stdio } from '../spawn.ts';
 import type { PayloadStreams } from './start.ts';
 
@@ -30,7 +32,10 @@ function connectGiven(stdio: Exclude<Stdio, string>): Connected {
   const isConsole = 'console' in stdio;
   // The same numbers stay as they are; others need one that an agent doesn't use for itself.
   const copies = new DisposableStack();
-  const copyOf = (fd: number, at: number) => (fd === at ? fd : copies.use(duplicate(fd)).fd);
+  const copyOf = (fd: number, at: number) => {
+    const blocking = blockingCopy(fd);
+    return fd === at && !blocking ? fd : copies.use(blocking ?? duplicate(fd)).fd;
+  };
   return {
     payload: isConsole ? stdio : { fds: [copyOf(stdio[0], 0), copyOf(stdio[1], 1), copyOf(stdio[2], 2)] },
     open() {
@@ -43,6 +48,21 @@ function connectGiven(stdio: Exclude<Stdio, string>): Connected {
   };
 }
 
+/**
+ * Bun makes a pipe non-blocking when it writes to it, for all who share it, and few programs can live with that. Opened
+ * again it is blocking for the payload, and as before for everyone else. Undefined where there is no need, or no way.
+ */
+function blockingCopy(fd: number): OwnedFd | undefined {
+  const flags = syscall('fcntl', fd, F.GETFL);
+  if (!(flags & O.NONBLOCK)) return undefined;
+  const copy = standardEnd(fd, flags & ACCESS_MODE);
+  if (copy.blocking) return undefined;
+  syscall('fcntl', copy.fd, F.SETFL, flags & ~O.NONBLOCK);
+  return owned(passableFd(copy.fd));
+}
+
+/** asm-generic/fcntl.h: O_ACCMODE */
+const ACCESS_MODE = 3;
 /** fcntl.h: F_DUPFD_CLOEXEC */
 const F_DUPFD_CLOEXEC = 1030;
 /** Another descriptor for the same, under a number that an agent can have. */

@@ -22,20 +22,24 @@ export function openHostObject(object: HostObject, root: RootView, console: Owne
   }
 }
 
-function openTree(tree: Extract<HostObject, { kind: 'tree' }>, root: RootView): OwnedFd {
-  using source = tree.inRoot
-    ? openInside(tree.path, root)
-    : owned(syscall('openat', AT.FDCWD, tree.path, O.PATH | O.CLOEXEC, 0));
-  const copy = owned(passableFd(perform(cloneTree(source.fd, '', { recursive: tree.recursive }))));
+type Tree = Extract<HostObject, { kind: 'tree' }>;
+
+function openTree(tree: Tree, root: RootView): OwnedFd {
+  using source = openSource(tree, root);
+  using made = new DisposableStack();
+  const copy = made.use(owned(passableFd(perform(cloneTree(source.fd, '', { recursive: tree.recursive })))));
   // The host's later mounts shall come in, and none of the container's go out: see mount_namespaces(7).
   perform(setMountAttributes(copy.fd, { propagation: MS.SLAVE, recursive: true }));
   if (tree.readOnly) perform(setMountAttributes(copy.fd, { set: MOUNT_ATTR.RDONLY, recursive: true }));
+  made.move();
   return copy;
 }
 
-function openInside(path: string, root: RootView): OwnedFd {
+/** Opens the original of a tree, as O_PATH. Throws an Error when there is nothing. */
+export function openSource({ path, inRoot }: Tree, root: RootView): OwnedFd {
+  if (!inRoot) return owned(syscall('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0));
   const found = root.open(path);
-  if (!found) throw new Error(`opening ${path} in the root directory: no such file or directory`);
+  if (!found) throw new Error('no such file or directory');
   return found;
 }
 

@@ -2,11 +2,12 @@
 import type { Call } from '../../syscalls/call.ts';
 import { getRlimit, type LimitValue, setRlimit } from '../../syscalls/process.ts';
 import type { Rlimit } from '../options.ts';
+import type { Piece } from './attempt.ts';
+
+type Limit = { number: number; soft: LimitValue; hard: LimitValue } | { number: number; ofInit: true };
 
 /** Numbers of the limits, asm-generic/resource.h, with what the kernel gives its first process (INIT_RLIMITS). */
-const LIMITS: Readonly<
-  Record<string, { number: number; soft: LimitValue; hard: LimitValue } | { number: number; ofInit: true }>
-> = {
+const LIMITS: Readonly<Record<string, Limit>> = {
   CPU: { number: 0, soft: 'infinity', hard: 'infinity' },
   FSIZE: { number: 1, soft: 'infinity', hard: 'infinity' },
   DATA: { number: 2, soft: 'infinity', hard: 'infinity' },
@@ -29,18 +30,24 @@ const LIMITS: Readonly<
 const lower = (a: LimitValue, b: LimitValue): LimitValue => (a === 'infinity' ? b : b === 'infinity' || a < b ? a : b);
 
 /** The calls that set all limits: those asked for must succeed; a default is only raised as far as we may. */
-export function limitCalls(asked: readonly Rlimit[]): Call[] {
-  return Object.entries(LIMITS).flatMap(([name, limit]) => {
+export function limitPieces(asked: readonly Rlimit[]): Piece[] {
+  return Object.entries(LIMITS).map(([name, limit]) => {
     const wanted = asked.find(rlimit => rlimit.name === name);
-    if (wanted) return [setRlimit(limit.number, wanted.soft, wanted.hard)];
-    const current = getRlimit(0, limit.number);
-    const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
-    if (current.soft === soft && current.hard === hard) return [];
-    // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.
-    const possible = lower(hard, current.hard);
-    const lowered = setRlimit(limit.number, lower(soft, possible), possible);
-    return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard), allow: ['EPERM'] }];
+    return {
+      doing: `setting the resource limit ${name}${wanted ? ` to ${wanted.soft}:${wanted.hard}` : ''}`,
+      calls: wanted ? [setRlimit(limit.number, wanted.soft, wanted.hard)] : defaultLimit(limit),
+    };
   });
+}
+
+function defaultLimit(limit: Limit): Call[] {
+  const current = getRlimit(0, limit.number);
+  const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
+  if (current.soft === soft && current.hard === hard) return [];
+  // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.
+  const possible = lower(hard, current.hard);
+  const lowered = setRlimit(limit.number, lower(soft, possible), possible);
+  return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard), allow: ['EPERM'] }];
 }
 
 const INIT = 1;

@@ -17,6 +17,7 @@ import {
   setAffinity,
   setGid,
   setGroups,
+  setName,
   setPersonality,
   setSignalMask,
   setUid,
@@ -26,8 +27,9 @@ import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
 import { readHostFile } from '../host.ts';
 import { capabilityNames } from '../options/capabilities.ts';
 import type { Payload } from '../plan/steps.ts';
+import { type Piece, runPieces } from './attempt.ts';
 import { payloadEnvironment, variable } from './environment.ts';
-import { limitCalls } from './limits.ts';
+import { limitPieces } from './limits.ts';
 import type { User } from './user.ts';
 
 /** The agent's control socket, which closes itself when the payload takes over. */
@@ -46,14 +48,18 @@ export type Streams = readonly [number, number, number] | 'console';
 
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
 export function runPayload(agent: Agent, payload: Payload, user: User, streams: Streams): void {
-  agent.run([
-    ...streamCalls(streams),
-    ...limitCalls(payload.rlimits),
+  const { chdir } = payload;
+  runPieces(agent, [
+    { doing: 'connecting the standard streams', calls: streamCalls(streams) },
+    ...limitPieces(payload.rlimits),
     ...confinement(payload),
-    ...(payload.asPid2 ? [setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] : []),
-    ...session(streams),
-    ...identity(payload, user),
-    ...signals(),
+    ...(payload.asPid2
+      ? [{ doing: 'starting an init', calls: [setName('nspawn-init'), setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] }]
+      : []),
+    { doing: 'starting a session', calls: session(streams) },
+    { doing: `becoming the user ${user.name}`, calls: identity(user) },
+    ...(chdir ? [{ doing: `changing into the directory ${chdir}`, calls: [call('chdir', chdir)] }] : []),
+    { doing: 'resetting the signals', calls: signals() },
   ]);
   const environment = payloadEnvironment(payload, user);
   if (payload.boot) {
@@ -91,18 +97,27 @@ const session = (streams: Streams): Call[] => [
 ];
 
 /** What holds for whatever the payload becomes: system call filter, bounding set, personality. */
-function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Call[] {
+function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Piece[] {
   const dropped = capabilityNames.map((_, number) => number).filter(number => !((capabilities >> BigInt(number)) & 1n));
   return [
-    ...(cpuAffinity?.length ? [setAffinity(cpuAffinity)] : []),
-    ...(personality ? [setPersonality(PERSONALITIES[personality]!)] : []),
+    ...(cpuAffinity?.length
+      ? [{ doing: `running on the CPUs ${cpuAffinity.join(',')}`, calls: [setAffinity(cpuAffinity)] }]
+      : []),
+    ...(personality
+      ? [{ doing: `setting the personality ${personality}`, calls: [setPersonality(PERSONALITIES[personality]!)] }]
+      : []),
     // Loading a filter takes CAP_SYS_ADMIN: before the credentials change.
-    loadFilter(),
-    ...(never ? [noNewPrivileges] : []),
-    // EINVAL: a capability that this kernel does not know.
-    ...dropped.map(number => ({ ...dropBounding(number), allow: ['EINVAL'] })),
-    clearAmbient,
-    clearInheritable(),
+    { doing: 'loading the system call filter', calls: [loadFilter()] },
+    ...(never ? [{ doing: 'giving up new privileges', calls: [noNewPrivileges] }] : []),
+    {
+      doing: 'dropping capabilities',
+      calls: [
+        // EINVAL: a capability that this kernel does not know.
+        ...dropped.map(number => ({ ...dropBounding(number), allow: ['EINVAL'] })),
+        clearAmbient,
+        clearInheritable(),
+      ],
+    },
   ];
 }
 
@@ -122,7 +137,7 @@ function loadFilter(): Call {
   return call('seccomp', SECCOMP_SET_MODE_FILTER, 0, { bytes: header, pointers: [[8, program]] });
 }
 
-function identity(payload: Payload, user: User): Call[] {
+function identity(user: User): Call[] {
   return [
     setUmask(0o022),
     setGroups(user.groups),
@@ -130,7 +145,6 @@ function identity(payload: Payload, user: User): Call[] {
     setUid(user.uid),
     // A change of credentials has cleared it.
     dieWithParent,
-    ...(payload.chdir ? [call('chdir', payload.chdir)] : []),
   ];
 }
 

@@ -5,6 +5,7 @@ import { errnoByNumber } from '../../syscalls/errno.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { describeStep, type Plan, type Step, type StepAction } from '../plan/steps.ts';
+import { StepError } from './attempt.ts';
 import { DYNAMIC_STEPS, type DynamicAction } from './dynamic-steps.ts';
 import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.ts';
 
@@ -20,9 +21,6 @@ export interface Setup {
   bringLoopbackUp: ((agent: Agent) => void) | undefined;
   log: Logger;
 }
-
-/** A step's failure: what was being done and why it failed. `cause` is the error of the call that failed. */
-export class StepError extends Error {}
 
 /**
  * Carries out steps in their order. Steps whose calls are known beforehand go to the agent in one batch; a failing
@@ -104,6 +102,5 @@ function reporting(step: Step, setup: Setup, work: () => void): void {
 }
 
 function failure(step: Step, error: unknown, { plan }: Setup): StepError {
-  const why = error instanceof Error ? error.message : String(error);
-  return new StepError(`${describeStep(step, plan.hostObjects)}: ${why}`, { cause: error });
+  return new StepError(describeStep(step, plan.hostObjects), error);
 }

@@ -22,7 +22,7 @@ export function lookUpUser(name: string, root: RootView): User | undefined {
     .split('\n')
     .map(line => line.split(':'))
     .filter(([, , , members]) => members?.split(',').includes(entry.login))
-    .map(([group, , gid]) => parseId(gid, `group ${group}`));
+    .map(([group, , gid]) => parseId(gid, 'group', group));
   return { ...entry.user, groups: [...new Set([entry.user.gid, ...groups])] };
 }
 
@@ -41,30 +41,42 @@ function parseEntry(
   name: string,
 ): { login: string; user: Omit<User, 'groups'> } {
   if (!login || !home?.startsWith('/'))
-    throw new Error(`looking up the user ${name}: its entry in the container's user database is broken`);
-  return { login, user: { name, uid: parseId(uid, `user ${name}`), gid: parseId(gid, `user ${name}`), home } };
+    throw new Error(
+      `looking up the user ${JSON.stringify(name)}: its entry in the container's user database is broken`,
+    );
+  return { login, user: { name, uid: parseId(uid, 'user', name), gid: parseId(gid, 'user', name), home } };
 }
 
 /** uid_t and gid_t have 32 bits, of which all ones means none; see chown(2). */
-function parseId(text: string | undefined, owner: string): number {
+function parseId(text: string | undefined, kind: string, owner = ''): number {
   const id = Number(text);
   if (!text || !/^\d+$/.test(text) || id >= 0xffffffff)
-    throw new Error(`looking up the ${owner}: ${JSON.stringify(text ?? '')} is no id`);
+    throw new Error(`looking up the ${kind} ${JSON.stringify(owner)}: ${JSON.stringify(text ?? '')} is no id`);
   return id;
 }
 
-/** Runs a program in a container of its own; gives its output, or undefined when it failed. */
-export type RunInTree = (command: string[]) => Promise<string | undefined>;
+/** Runs a program of the tree in a container of its own. Rejects with an Error that says what was wrong with it. */
+export type RunInTree = (command: string[]) => Promise<{ status: number; output: string }>;
 
-/** Asks the container's getent(1), for users that come from elsewhere than its files. Throws when it knows none. */
+/** Asks the container's getent(1), for users that come from elsewhere than its files. Rejects when it knows none. */
 export async function askGetent(name: string, run: RunInTree): Promise<User> {
-  const unknown = new Error(`looking up the user ${name}: the container does not know it`);
-  const passwd = await run(['/usr/bin/getent', 'passwd', name]);
-  const line = passwd?.split('\n')[0];
-  if (!line) throw unknown;
-  const { login, user } = parseEntry(line.split(':'), name);
-  // initgroups prints the name and then group ids.
-  const initgroups = (await run(['/usr/bin/getent', 'initgroups', login])) ?? '';
+  const passwd = await runGetent('passwd', name, run);
+  const { login, user } = parseEntry(passwd.split('\n')[0]!.split(':'), name);
+  // It prints the name and then group ids.
+  const initgroups = await runGetent('initgroups', login, run);
   const ids = initgroups.trim().split(/\s+/).slice(1);
-  return { ...user, groups: [...new Set([user.gid, ...ids.map(id => parseId(id, `groups of ${name}`))])] };
+  return { ...user, groups: [...new Set([user.gid, ...ids.map(id => parseId(id, 'groups of the user', name))])] };
+}
+
+/** Exit status of getent(1) when the database has no such key. */
+const NOT_FOUND = 2;
+
+async function runGetent(database: string, key: string, run: RunInTree): Promise<string> {
+  const looking = `looking up the user ${JSON.stringify(key)}`;
+  const { status, output } = await run(['/usr/bin/getent', database, key]).catch((error: Error) => {
+    throw new Error(`${looking}: asking the container's getent: ${error.message}`, { cause: error });
+  });
+  if (status === NOT_FOUND) throw new Error(`${looking}: the container does not know it`);
+  if (status !== 0) throw new Error(`${looking}: the container's getent has failed with status ${status}`);
+  return output;
 }

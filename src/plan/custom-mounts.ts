@@ -25,7 +25,9 @@ export function customMounts(options: ContainerOptions): PlanPart {
 function refuseRoot({ binds = [], tmpfs = [], overlays = [], inaccessible = [] }: ContainerOptions): void {
   const destinations = [...[...binds, ...overlays].map(each => each.destination), ...tmpfs.map(each => each.path)];
   if (![...destinations, ...inaccessible].some(path => /^[/.]*$/.test(path))) return;
-  throw new UsageError("a mount can't be made over the root directory of the container; use --directory= or --volatile=");
+  throw new UsageError(
+    "a mount can't be made over the root directory of the container; use --directory= or --volatile=",
+  );
 }
 
 /** Adds a host object under a key of its own, and returns the key. */

@@ -60,12 +60,12 @@ const BASE_LINKS = [
   { path: '/lib', target: 'usr/lib', needs: '/usr/lib' },
   ...(process.arch === 'x64'
     ? [
+        { path: '/lib64', target: 'usr/lib64', needs: '/usr/lib64/ld-linux-x86-64.so.2' },
         {
           path: '/lib64',
           target: 'usr/lib/x86_64-linux-gnu',
           needs: '/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2',
         },
-        { path: '/lib64', target: 'usr/lib64', needs: '/usr/lib64/ld-linux-x86-64.so.2' },
       ]
     : []),
 ];

@@ -5,7 +5,7 @@ import { splitPath } from '../../syscalls/file.ts';
 import { canonicalPath, hostName, hostStatus, isDirectory } from '../host.ts';
 import { retainedCapabilities } from '../options/capabilities.ts';
 import { checkOptions } from '../options/check.ts';
-import { parseHostname } from '../options/identity.ts';
+import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions } from '../options.ts';
 import { viewRoot } from '../root-view.ts';
@@ -29,7 +29,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   const options = impliedOptions(asked);
   checkOptions(options);
   const directory = rootDirectory(options);
-  const machine = options.machine ?? machineName(directory);
+  const machine = options.machine || machineName(directory);
+  const uuid = options.uuid && parseUuid(options.uuid);
   const volatile = options.volatile ?? 'no';
   if (directory === '/' && volatile === 'no') {
     throw new Error(
@@ -72,7 +73,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...zone.steps,
     ...resolvConf.steps,
     ...custom.steps,
-    ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname ?? machine })),
+    ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
   ];
 
@@ -94,7 +95,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
       capabilities: retainedCapabilities(options),
       noNewPrivileges: options.noNewPrivileges ?? false,
       rlimits: options.rlimits ?? [],
-      ...given(options, 'chdir', 'uuid', 'cpuAffinity', 'oomScoreAdjust', 'personality'),
+      ...(uuid && { uuid }),
+      ...given(options, 'chdir', 'cpuAffinity', 'oomScoreAdjust', 'personality'),
     },
     ...killSignal(options),
   };

@@ -153,7 +153,8 @@ export function describeStep({ action }: Step, hostObjects: Record<string, HostO
   return describe(action, key => describeObject(hostObjects[key], key));
 }
 
-function describeObject(object: HostObject | undefined, key: string): string {
+/** A host object in words; its key where there is none. */
+export function describeObject(object: HostObject | undefined, key: string): string {
   switch (object?.kind) {
     case 'tree':
       return `${object.path}${object.inRoot ? ' of the tree' : ''}${object.readOnly ? ', read-only' : ''}`;

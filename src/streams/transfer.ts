@@ -14,6 +14,8 @@ export interface End {
   readonly blocking: boolean;
 }
 
+/** asm-generic/errno.h */
+const EAGAIN = 11;
 /** What a pipe takes without blocking once poll(2) says it is writable: PIPE_BUF of linux/limits.h. */
 const SAFE_WRITE = 4096;
 
@@ -42,15 +44,12 @@ export function readSome({ fd, blocking }: End, buffer: Uint8Array): number | un
   return size;
 }
 
-/** asm-generic/errno-base.h */
-const EAGAIN = 11;
-
 /** Writes as much as is taken now: the number of bytes, or undefined for none. Throws SyscallError. */
 export function writeSome({ fd, blocking }: End, bytes: Uint8Array): number | undefined {
   if (blocking && !isReady('writable', fd)) return undefined;
   const piece = blocking ? bytes.subarray(0, SAFE_WRITE) : bytes;
   const result = perform(allowing(call('write', fd, piece, piece.length), 'EAGAIN'));
-  return result === -EAGAIN ? undefined : result;
+  return result > 0 ? result : undefined;
 }
 
 /**

@@ -16,7 +16,7 @@ import { ARENA_FD, CONTROL_FD } from './layout.ts';
 
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
 const LONGEST_BATCH = 90;
-/** Between the closing of its descriptors and the report of its end, a process has little left to do. In seconds. */
+/** How long the end of an agent that nothing holds may take, in seconds. */
 const LONGEST_END = 5;
 const EAGAIN = errnoNumber('EAGAIN');
 /** How often an openat2 of a batch is tried again. */
@@ -31,7 +31,7 @@ export interface AgentOptions {
   cgroup?: number;
   /** Die by SIGKILL when the thread that calls this dies (PR_SET_PDEATHSIG). */
   dieWithParent: boolean;
-  /** Seconds that a batch, or the agent's end, may take before it is taken for stuck. Default: 90. */
+  /** Seconds that a batch may take before the agent is taken for stuck. Default: 90. */
   longestBatch?: number;
 }
 
@@ -111,12 +111,16 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     return lost;
   };
 
+  const write = (calls: readonly Call[]): WrittenBatch => {
+    if (lost) throw lost;
+    return writeBatch(arena, calls);
+  };
+
   /**
    * Has the agent run a batch; `between` happens while it is at it. True: it has answered. False: the other end of the
    * socket is closed. Throws AgentDiedError if the agent was gone before, or is stuck.
    */
   const carriedOut = (batch: WrittenBatch, between?: () => void): boolean => {
-    if (lost) throw lost;
     if (perform(wake) !== 1) throw lose('died before', batch, howItEnded(pidfd));
     between?.();
     if (!readableWithin(control, longestBatch)) throw lose(`is stuck since ${longestBatch} s in`, batch);
@@ -137,7 +141,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   };
 
   const run = (calls: readonly Call[]): number[] => {
-    const batch = writeBatch(arena, calls);
+    const batch = write(calls);
     const results: number[] = [];
     let tries = 1;
     while (results.length < calls.length) {
@@ -172,6 +176,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   };
   const letGo = () => {
     attached = false;
+    lost ??= new AgentDiedError(`the container's agent (process ${pid}) was let go`);
     const reusable = isOver();
     closeFd(control);
     releaseArena(arena, reusable);
@@ -183,7 +188,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     arena,
     run,
     exec(calls) {
-      const batch = writeBatch(arena, calls);
+      const batch = write(calls);
       batch.startAt(0);
       const results: number[] = [];
       const isBack = carriedOut(batch);
@@ -196,7 +201,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       if (fds.length === 0) return [];
       const send = sendFds(control, fds);
       const receive = receiveFds(CONTROL_FD, fds.length);
-      const batch = writeBatch(arena, [receive.call]);
+      const batch = write([receive.call]);
       batch.startAt(0);
       let sent = 0;
       const isBack = carriedOut(batch, () => {
@@ -219,7 +224,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     [Symbol.dispose]() {
       if (!attached) return;
       try {
-        killAndReap(pidfd, longestBatch);
+        killAndReap(pidfd, longestBatch + LONGEST_END);
       } finally {
         closeFd(pidfd);
         letGo();

@@ -100,10 +100,7 @@ export function writeOps(
   const outputs: { at: number; bytes: Uint8Array }[] = [];
   let end = data.from;
   let writing = `${calls.length} calls`;
-  const tooLong = () =>
-    new Error(
-      `handing ${writing} to an agent: with it they take more than the ${data.to - opsAt} bytes that there are`,
-    );
+  const tooLong = () => new Error(`handing ${writing} to an agent: too long for the memory that is shared with it`);
 
   const setWord = (at: number, word: number | bigint) => {
     if (typeof word === 'bigint') {

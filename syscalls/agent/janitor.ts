@@ -6,6 +6,7 @@
 import { type Call, call } from '../call.ts';
 import { LAST_FD } from '../constants.ts';
 import { readableWithin } from '../fd.ts';
+import { syscallNumber } from '../machine.ts';
 import { ALL_SIGNALS, setName, setSignalMask } from '../process.ts';
 import { type Agent, AgentDiedError, startAgent } from './agent.ts';
 import { type Arena, writeOps } from './arena.ts';
@@ -21,9 +22,14 @@ interface Piece {
   theirs: number[];
 }
 
+const NO_PIECE: Piece = { fds: [], will: () => [], theirs: [] };
+
 let janitor: Agent | undefined;
-/** What is entrusted now, by its slot in the will. */
-const slots: (Piece | undefined)[] = [];
+/** What is entrusted now, by its slot in the will; NO_PIECE where a slot is free. */
+const slots: Piece[] = [];
+
+/** Where an arena has the number of the will's ops. */
+const COUNT = (WILL.start + BATCH.count) / 8;
 
 /** What an op without use does: nothing, and never fails. */
 const NOTHING: Call = call('getpid');
@@ -36,7 +42,7 @@ const NOTHING: Call = call('getpid');
  */
 export function entrust(fds: readonly number[], will: Piece['will']): Entrusted {
   const agent = livingJanitor();
-  const free = slots.indexOf(undefined);
+  const free = slots.indexOf(NO_PIECE);
   const slot = free < 0 ? slots.length : free;
   if (slot >= WILL.slots) throw new Error(`watching over a container: more than ${WILL.slots} at a time`);
   const piece: Piece = { fds, will, theirs: [] };
@@ -51,7 +57,7 @@ export function entrust(fds: readonly number[], will: Piece['will']): Entrusted 
   return {
     [Symbol.dispose]() {
       if (slots[slot] !== piece) return;
-      slots[slot] = undefined;
+      slots[slot] = NO_PIECE;
       try {
         if (janitor) takeBack(janitor, slot, piece);
       } catch (error) {
@@ -68,9 +74,8 @@ function livingJanitor(): Agent {
   dismiss();
   using undo = new DisposableStack();
   const agent = undo.use(startJanitor());
-  for (const [slot, piece] of slots.entries()) {
-    if (piece) handOver(agent, slot, piece);
-  }
+  // Free slots as well: memory that was used before may have an old will in them.
+  for (const [slot, piece] of slots.entries()) handOver(agent, slot, piece);
   undo.move();
   janitor = agent;
   return agent;
@@ -93,9 +98,8 @@ function handOver(agent: Agent, slot: number, piece: Piece): void {
     throw error;
   }
   const { words } = agent.arena;
-  const count = (WILL.start + BATCH.count) / 8;
   const ops = BigInt((slot + 1) * WILL.opsPerSlot);
-  if (words[count]! < ops) words[count] = ops;
+  if (words[COUNT]! < ops) words[COUNT] = ops;
   words[HEADER.will / 8] = BigInt(ARENA_ADDRESS + WILL.start);
 }
 
@@ -104,7 +108,7 @@ function takeBack(agent: Agent, slot: number, { theirs }: Piece): void {
   agent.run(theirs.map(fd => call('close', fd)));
 }
 
-/** Fills a slot: calls, then nothings. An op's number is written last, so a half-written slot does no harm. */
+/** Fills a slot: calls, then nothings. */
 function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
   const padding = Array.from({ length: WILL.opsPerSlot - calls.length }, () => NOTHING);
   const all = [...calls, ...padding];
@@ -112,6 +116,9 @@ function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
   for (const entrusted of all) entrusted.allow = 'any';
   const opsAt = WILL.start + BATCH.ops + slot * WILL.opsPerSlot * OP.size;
   const dataAt = WILL.start + BATCH.ops + WILL.slots * WILL.opsPerSlot * OP.size + slot * WILL.dataPerSlot;
+  // This process may die in the middle of it: an op does nothing until its number is written, and that is last.
+  const nothing = BigInt(syscallNumber(NOTHING.name));
+  for (let i = 0; i < all.length; i++) arena.words[(opsAt + i * OP.size + OP.number) / 8] = nothing;
   writeOps(arena, all, opsAt, { from: dataAt, to: dataAt + WILL.dataPerSlot });
 }
 
@@ -127,6 +134,7 @@ function startJanitor(): Agent {
     call('close_range', 0, CONTROL_FD - 1, 0),
     call('close_range', CONTROL_FD + 1, LAST_FD, 0),
   ]);
+  agent.arena.words[COUNT] = 0n;
   undo.move();
   return agent;
 }

@@ -50,4 +50,4 @@ export const NOT_RUN = 2 ** 62;
  * The will, in the arena's upper half: a batch of slots, each with the same number of ops (those without use do
  * nothing) and a piece of memory for what their arguments point to.
  */
-export const WILL = { start: ARENA_SIZE / 2, slots: 1024, opsPerSlot: 8, dataPerSlot: 2048 } as const;
+export const WILL = { start: ARENA_SIZE / 2, slots: 1024, opsPerSlot: 16, dataPerSlot: 2048 } as const;

@@ -117,9 +117,9 @@ it('a console that the payload closes and opens again goes on', async () => {
 });
 
 it('when nobody reads the output any more the container is killed', async () => {
-  const { child, outcome, until } = startNspawn(shell('echo ready; while echo line; do sleep 0.1; done', '-q'));
+  const { stdout, outcome, until } = startNspawn(shell('echo ready; while echo line; do sleep 0.1; done', '-q'));
   await until('ready');
-  child.stdout!.destroy();
+  stdout.destroy();
   assert.equal(await outcome.then(({ status, stderr }) => [status, stderr]), [
     1,
     'Container box terminated by signal KILL.\n',

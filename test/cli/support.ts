@@ -6,8 +6,9 @@ import { resolve } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { readableFrom } from '../../src/streams/readable.ts';
+import { closeFd } from '../../syscalls/fd.ts';
 import { getTermios, openPty, setWindowSize } from '../../syscalls/tty.ts';
-import { eventually } from '../console/support.ts';
+import { eventually, pipe } from '../console/support.ts';
 import { busyboxTree } from '../support/tree.ts';
 
 /** The words that start it. */
@@ -46,6 +47,8 @@ export interface RunOptions {
   input?: string;
   env?: Record<string, string>;
   cwd?: string;
+  /** False leaves standard output to the caller. */
+  collected?: boolean;
 }
 
 /** Runs nspawn, or another command, to its end; its standard streams are pipes. */
@@ -57,22 +60,34 @@ export async function nspawn(args: readonly string[], options: RunOptions = {}):
 
 export interface Running {
   child: ChildProcess;
+  /** Standard output. */
+  stdout: Readable;
   outcome: Promise<Outcome>;
   /** Waits until standard output has had this text. */
   until(text: string): Promise<void>;
 }
 
 /** Starts nspawn with pipes for standard streams, of which the input stays open. */
-export function startNspawn(args: readonly string[], { command = NSPAWN, env, cwd }: RunOptions = {}): Running {
-  const child = start([...command, ...args], 'pipe', { env: { ...process.env, ...env }, cwd });
-  const [stdout, stderr] = [collect(child.stdout!), collect(child.stderr!)];
-  const outcome = once(child, 'close').then(() => ({ status: endOf(child), stdout: stdout(), stderr: stderr() }));
+export function startNspawn(
+  args: readonly string[],
+  { command = NSPAWN, env, cwd, collected = true }: RunOptions = {},
+): Running {
+  // Pipes of our own, for Bun gives sockets to its children.
+  const [output, errors] = [pipe(), pipe()];
+  const stdio: StdioOptions = ['pipe', output.write, errors.write];
+  const child = start([...command, ...args], stdio, { env: { ...process.env, ...env }, cwd });
+  for (const { write } of [output, errors]) closeFd(write);
+  const [outputStream, errorStream] = [readableFrom(output.read), readableFrom(errors.read)];
+  const stdout = collected ? collect(outputStream) : () => '';
+  const stderr = collect(errorStream);
+  const closed = [child, outputStream, errorStream].map(each => once(each, 'close'));
+  const outcome = Promise.all(closed).then(() => ({ status: endOf(child), stdout: stdout(), stderr: stderr() }));
   const until = (text: string) =>
     eventually(`${JSON.stringify(text)} is printed`, () => {
       if (child.exitCode !== null) throw new Error(`nspawn ended with ${child.exitCode}: ${stdout()}${stderr()}`);
       return stdout().includes(text);
     });
-  return { child, outcome, until };
+  return { child, stdout: outputStream, outcome, until };
 }
 
 export const endOf = ({ exitCode, signalCode }: ChildProcess): number | string => exitCode ?? signalCode ?? 'running';

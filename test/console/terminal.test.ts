@@ -85,17 +85,25 @@ const ENDINGS: readonly (readonly [how: string, signal: NodeJS.Signals | undefin
   ['SIGQUIT', 'SIGQUIT', 'SIGQUIT'],
 ];
 
-for (const [how, signal, expected] of ENDINGS) {
-  test(`the terminal is raw, and as before after ${how}`, async () => {
-    await onTerminal(`exec ${NSPAWN} interactive 'read line; exit 3'`, async caller => {
-      await eventually('the terminal is raw', caller.isRaw);
-      if (signal) caller.shell.kill(signal);
-      else caller.type('\n');
-      assert.is(await caller.ending(), expected);
-      assert.equal(caller.settings(), caller.before);
-      assert.not(isNonBlocking(caller.terminal));
+/** The runtimes themselves look after descriptors 0 to 2 when they exit. */
+const PLACES: readonly (readonly [where: string, redirections: string])[] = [
+  ['standard input and output', ''],
+  ['another descriptor', '3 3<>/dev/tty </dev/null >/dev/null 2>&1'],
+];
+
+for (const [where, redirections] of PLACES) {
+  for (const [how, signal, expected] of ENDINGS) {
+    test(`${where}: the terminal is raw, and as before after ${how}`, async () => {
+      await onTerminal(`exec ${NSPAWN} interactive 'read line; exit 3' ${redirections}`, async caller => {
+        await eventually('the terminal is raw', caller.isRaw);
+        if (signal) caller.shell.kill(signal);
+        else caller.type('\n');
+        assert.is(await caller.ending(), expected);
+        assert.equal(caller.settings(), caller.before);
+        assert.not(isNonBlocking(caller.terminal));
+      });
     });
-  });
+  }
 }
 
 test('as before while stopped, raw again when continued', async () => {
@@ -111,6 +119,30 @@ test('as before while stopped, raw again when continued', async () => {
     }
     caller.type('\n');
     assert.is(await caller.ending(), 3);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('in the background the terminal is left alone, until we come to the foreground', async () => {
+  const script = `set -m; ${NSPAWN} interactive 'echo ready; read line; echo got $line; exit 3' & read line; fg; exit $?`;
+  await onTerminal(script, async caller => {
+    await caller.shows('ready');
+    assert.equal(caller.settings(), caller.before);
+    caller.type('for the shell\n');
+    await eventually('the terminal is raw', caller.isRaw);
+    caller.type('for the container\n');
+    await caller.shows('got for the container');
+    assert.is(await caller.ending(), 3);
+    assert.equal(caller.settings(), caller.before);
+  });
+});
+
+test('in the background it is not stopped, and ends for SIGTERM', async () => {
+  const script = `set -m; ${NSPAWN} interactive 'echo ready; read line' & read line; kill %1; wait %1; echo ended $?`;
+  await onTerminal(script, async caller => {
+    await caller.shows('ready');
+    caller.type('typed\n');
+    await caller.shows('ended 143');
     assert.equal(caller.settings(), caller.before);
   });
 });

@@ -7,6 +7,7 @@ import { closeFd } from '../../syscalls/fd.ts';
 import {
   getTermios,
   getWindowSize,
+  isMaster,
   isTerminal,
   openPty,
   type Pty,
@@ -116,6 +117,7 @@ test('two terminals have two device numbers, the ends of one have one', () => {
     withPty(second => {
       assert.is(terminalDevice(first.master.fd), terminalDevice(first.slave.fd));
       assert.is.not(terminalDevice(first.slave.fd), terminalDevice(second.slave.fd));
+      assert.equal([first.master.fd, first.slave.fd].map(isMaster), [true, false]);
     }),
   );
 });

@@ -1,0 +1,95 @@
+/**
+ * The working directory that the kernel wants beside an overlay's writable layer: it is on the host, where nothing
+ * goes by itself. See Documentation/filesystems/overlayfs.rst.
+ */
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AT, FSCONFIG, FSOPEN_CLOEXEC, O, SIG } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { perform, syscall } from '../../syscalls/syscall.ts';
+import { attempt } from '../execute/attempt.ts';
+import type { Logger } from '../log.ts';
+import type { UpperLayer } from '../plan/steps.ts';
+
+/** What the kernel makes in it: for what it is about to put into the layer, and for hard links. */
+const CONTENTS = ['work', 'index'];
+/** How long the janitor waits for a container that it has killed. */
+const DEATH_SECONDS = 10n;
+
+/**
+ * Makes the working directory of a layer in `parent`, which it takes over. Disposing of it removes it: the container
+ * must have ended then. If this process is killed, the janitor removes it once the process behind `pidfd` has ended.
+ * Throws an Error.
+ */
+export async function makeWorkDirectory(
+  parent: OwnedFd,
+  { directory, work }: UpperLayer,
+  pidfd: number,
+  log: Logger,
+): Promise<Disposable> {
+  using made = new DisposableStack();
+  made.use(parent);
+  const { readdirSync } = await import('node:fs');
+  // First of all, and so withdrawn last of all.
+  made.use(
+    entrust([pidfd, parent.fd], ([container, at]) => [
+      ...end(container!),
+      ...empty(at!, directory, work),
+      ...removal(at!, work),
+    ]),
+  );
+  attempt(`making the working directory ${work} of an overlay`, () => syscall('mkdirat', parent.fd, work, 0o700));
+  made.defer(() => {
+    try {
+      remove(parent.fd, work, fd => readdirSync(`/proc/self/fd/${fd}`));
+    } catch (error) {
+      log.warn(`removing the working directory ${work} of an overlay: ${(error as Error).message}`);
+    }
+  });
+  return made.move();
+}
+
+/** Nobody who could write to the parent directory shall lead us elsewhere by a symlink. */
+const open = (at: number, name: string, flags: number): Call =>
+  call('openat', at, name, flags | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC, 0);
+const removeDirectory = (at: number | Call, name: string): Call =>
+  call('unlinkat', typeof at === 'number' ? at : resultOf(at), name, AT.REMOVEDIR);
+
+function remove(parent: number, name: string, list: (fd: number) => string[]): void {
+  using directory = owned(perform(open(parent, name, O.PATH)));
+  for (const content of CONTENTS) {
+    const fd = perform(allowing(open(directory.fd, content, O.RDONLY), 'ENOENT'));
+    if (fd < 0) continue;
+    using opened = owned(fd);
+    for (const left of list(opened.fd)) {
+      const removed = perform(allowing(call('unlinkat', opened.fd, left, 0), 'EISDIR'));
+      if (removed < 0) perform(removeDirectory(opened.fd, left));
+    }
+    perform(removeDirectory(directory.fd, content));
+  }
+  perform(removeDirectory(parent, name));
+}
+
+/** Kills a container and waits until it is gone. */
+function end(pidfd: number): Call[] {
+  // struct pollfd: descriptor, events and returned events; struct timespec: seconds, nanoseconds
+  const poll = new Uint8Array(new Int32Array([pidfd, POLLIN]).buffer);
+  const timeout = new Uint8Array(new BigInt64Array([DEATH_SECONDS, 0n]).buffer);
+  return [call('pidfd_send_signal', pidfd, SIG.KILL, null, 0), call('ppoll', { out: poll }, 1, timeout, null, 0)];
+}
+/** asm-generic/poll.h */
+const POLLIN = 1;
+
+/** The janitor can't list a directory; but the kernel empties it when it makes another overlay of it. */
+function empty(parent: number, upper: string, work: string): Call[] {
+  const context = call('fsopen', 'overlay', FSOPEN_CLOEXEC);
+  const layers = { lowerdir: '/dev', upperdir: upper, workdir: work };
+  const set = ([key, value]: string[]) => call('fsconfig', resultOf(context), FSCONFIG.SET_STRING, key!, value!, 0);
+  const create = call('fsconfig', resultOf(context), FSCONFIG.CMD_CREATE, null, null, 0);
+  return [call('fchdir', parent), context, ...Object.entries(layers).map(set), create];
+}
+
+function removal(parent: number, name: string): Call[] {
+  const directory = open(parent, name, O.PATH);
+  return [directory, ...CONTENTS.map(content => removeDirectory(directory, content)), removeDirectory(parent, name)];
+}
