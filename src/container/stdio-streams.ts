@@ -51,7 +51,7 @@ export function connectPty(): Connected {
       input?.destroy();
       output?.finish();
     },
-    resize: (columns, rows) => setWindowSize(slave.fd, { rows, columns, width: 0, height: 0 }),
+    resize: (columns, rows) => setWindowSize(master.fd, { rows, columns, width: 0, height: 0 }),
     [Symbol.dispose]() {
       if (output) return;
       master[Symbol.dispose]();

@@ -120,10 +120,14 @@ function killSignal({ killSignal: asked, boot }: ContainerOptions): { killSignal
 /** The root directory's canonical path. Throws when there is no such directory. */
 function rootDirectory({ directory, machine }: ContainerOptions): string {
   const asked = directory ?? (machine ? `${MACHINES_DIRECTORY}/${machine}` : process.cwd());
-  const status = hostStatus(asked);
-  if (!status) throw new Error(`opening the root directory ${asked}: no such directory`);
-  if (!isDirectory(status)) throw new Error(`opening the root directory ${asked}: it is not a directory`);
-  return canonicalPath(asked)!;
+  try {
+    const status = hostStatus(asked);
+    if (!status) throw new Error('no such directory');
+    if (!isDirectory(status)) throw new Error('it is not a directory');
+    return canonicalPath(asked)!;
+  } catch (error) {
+    throw new Error(`opening the root directory ${asked}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** A machine name from the root directory's name; that of / is the host's. Throws when nothing of it can be used. */

@@ -121,8 +121,8 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'separate mounts': () => "separating the mounts from the host's",
   'reset loginuid': () => 'resetting the audit login uid',
   'make overlay': ({ overlay, lower, upper }, object) =>
-    `making an overlay (${overlay}) of ${[...lower, ...(upper ? [upper.object] : [])].map(object).join(', ')}`,
-  'enter root': (_, object) => `changing into the root directory ${object(ROOT)}`,
+    `making an overlay (${overlay}) of ${lower.map(object).join(', ')}${upper ? `, writing to ${upper.directory} in ${object(upper.object)}` : ''}`,
+  'enter root': () => 'changing into the root directory',
   unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,
   'make directories': ({ directories }) => `making ${directories.map(({ path }) => path).join(', ')} where missing`,
   'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,

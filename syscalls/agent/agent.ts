@@ -101,6 +101,8 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   const wake = allowing(call('sendto', control, token, 1, MSG.NOSIGNAL, null, 0), 'EPIPE');
   const hear = allowing(call('read', control, { out: token }, 1), 'ECONNRESET');
   let attached = true;
+  /** Whether the other end of the socket is known to be closed. */
+  let over = false;
   /** Once set nothing is asked any more: a late answer would be taken for another batch's. */
   let lost: AgentDiedError | undefined;
 
@@ -124,9 +126,9 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     if (perform(wake) !== 1) throw lose('died before', batch, howItEnded(pidfd));
     between?.();
     if (!readableWithin(control, longestBatch)) throw lose(`is stuck since ${longestBatch} s in`, batch);
-    const isBack = perform(hear) === 1;
+    over = perform(hear) !== 1;
     batch.copyBack();
-    return isBack;
+    return !over;
   };
   const died = (batch: WrittenBatch) => lose('died in', batch, howItEnded(pidfd));
 
@@ -167,12 +169,14 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
    * before it closes descriptors, at exec and at exit alike, and an init that an agent became has let go of both.
    */
   const isOver = (): boolean => {
-    const receive = allowing(call('recvfrom', control, token, 1, MSG.DONTWAIT, null, null), 'EAGAIN', 'ECONNRESET');
-    for (;;) {
-      const received = perform(receive);
-      if (received !== 1) return received !== -EAGAIN;
-      // A late answer; the end comes behind it.
+    const hearNow = allowing(call('recvfrom', control, token, 1, MSG.DONTWAIT, null, null), 'EAGAIN', 'ECONNRESET');
+    while (!over) {
+      const received = perform(hearNow);
+      if (received === -EAGAIN) return false;
+      // One byte is a late answer; the end comes behind it.
+      over = received !== 1;
     }
+    return true;
   };
   const letGo = () => {
     attached = false;

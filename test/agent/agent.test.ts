@@ -1,17 +1,18 @@
 /** Agents that do as they are told: batches, results, errors, descriptors. */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AgentDiedError } from '../../syscalls/agent/agent.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AT, MFD, O, P, SIG } from '../../syscalls/constants.ts';
+import { AT, CLONE, MFD, O, P, SIG } from '../../syscalls/constants.ts';
 import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { openInRoot } from '../../syscalls/file.ts';
 import { getRlimit, noNewPrivileges, setRlimit } from '../../syscalls/process.ts';
 import { compile, loadArchitecture } from '../../syscalls/seccomp/index.ts';
 import { perform, SyscallError, syscall, trace } from '../../syscalls/syscall.ts';
+import { needs, root } from '../support/needs.ts';
 import { childrenOf, endOf, openFds, pipe, plainAgent, readText, statusOf, thrown } from './support.ts';
 
 const text = (value: string) => Buffer.from(value);
@@ -350,6 +351,7 @@ test('descriptors can be sent to a running agent', () => {
 test('what cannot be sent is an error, and the agent is ready for more', () => {
   using ends = pipe();
   using agent = plainAgent();
+  agent.run([call('getpid')]);
   const atFirst = openFds(agent.pid);
   assert.is(thrown(SyscallError, () => agent.sendFds([ends.read.fd, 9999])).code, 'EBADF');
   // SCM_MAX_FD of unix(7)
@@ -375,6 +377,41 @@ test('its parent death signal is set when it is asked for', () => {
     const signal = new Uint8Array(4);
     agent.run([call('prctl', 2, { out: signal }, 0, 0, 0)]); // PR_GET_PDEATHSIG of linux/prctl.h
     assert.is(signal[0], dieWithParent ? SIG.KILL : 0);
+  }
+});
+
+needs([root])('it has the namespaces of its own that were asked for, and shares the others', () => {
+  const KINDS = { mnt: CLONE.NEWNS, uts: CLONE.NEWUTS, ipc: CLONE.NEWIPC, pid: CLONE.NEWPID, net: CLONE.NEWNET };
+  const namespacesOf = (pid: number | 'self') =>
+    Object.keys(KINDS).map(kind => readlinkSync(`/proc/${pid}/ns/${kind}`));
+  const ours = namespacesOf('self');
+  for (const own of [[], ['mnt', 'pid'], ['uts', 'net'], Object.keys(KINDS)] as (keyof typeof KINDS)[][]) {
+    using agent = plainAgent({ namespaces: own.reduce((flags, kind) => flags | KINDS[kind], 0n) });
+    assert.equal(agent.run([call('getpid')]), [own.includes('pid') ? 1 : agent.pid]);
+    const theirs = namespacesOf(agent.pid);
+    const differing = Object.keys(KINDS).filter((_, i) => theirs[i] !== ours[i]);
+    assert.equal(
+      differing,
+      Object.keys(KINDS).filter(kind => own.includes(kind as keyof typeof KINDS)),
+    );
+  }
+});
+
+/** Where cgroups v2 are mounted; proc_pid_mountinfo(5). */
+const cgroups = readFileSync('/proc/self/mountinfo', 'utf8')
+  .split('\n')
+  .find(line => line.includes(' - cgroup2 '))
+  ?.split(' ')[4];
+
+needs([root, () => (cgroups ? undefined : 'no cgroups v2')])('it is born in a cgroup', () => {
+  const name = `nspawn-test-${process.pid}`;
+  mkdirSync(`${cgroups}/${name}`);
+  try {
+    using directory = owned(syscall('openat', AT.FDCWD, `${cgroups}/${name}`, O.RDONLY | O.CLOEXEC, 0));
+    using agent = plainAgent({ cgroup: directory.fd });
+    assert.match(readFileSync(`/proc/${agent.pid}/cgroup`, 'utf8'), `0::/${name}\n`);
+  } finally {
+    rmdirSync(`${cgroups}/${name}`);
   }
 });
 

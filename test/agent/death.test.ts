@@ -99,6 +99,23 @@ test('an agent that takes too long is given up, and late answers are not taken f
   );
 });
 
+test('signals that come all the time do not put that off', () => {
+  /** struct itimerval of setitimer(2): interval and first time, each in seconds and microseconds. */
+  const every = (microseconds: bigint) =>
+    new Uint8Array(new BigInt64Array([0n, microseconds, 0n, microseconds]).buffer);
+  const ITIMER_REAL = 0;
+  const ignore = () => {};
+  process.on('SIGALRM', ignore);
+  try {
+    using agent = plainAgent({ longestBatch: 0.1 });
+    syscall('setitimer', ITIMER_REAL, every(5000n), null);
+    assert.throws(() => agent.run([call('nanosleep', LONG, null)]), /stuck/);
+  } finally {
+    syscall('setitimer', ITIMER_REAL, every(0n), null);
+    process.off('SIGALRM', ignore);
+  }
+});
+
 test('a stuck agent goes when it is disposed of', () => {
   const agent = plainAgent({ longestBatch: 0.02 });
   assert.throws(() => agent.run([call('nanosleep', LONG, null)]), /stuck/);
@@ -172,6 +189,17 @@ test('memory is not used again while an agent may still write to it', () => {
   // And it ends by itself, as nobody can talk to it any more.
   syscall('write', busy.write.fd, Buffer.from('x'), 1);
   assert.equal(endOf(pidfd.fd), { exited: 1 });
+});
+
+test('what an agent has become dies with this process when that was asked for', async () => {
+  const program = new URL('programs/start-sleeper.ts', import.meta.url).pathname;
+  const parent = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const sleeper = Number(line);
+  assert.is(statusOf(sleeper)?.name, 'sleep');
+  parent.kill('SIGKILL');
+  await once(parent, 'exit');
+  await eventually('the program is dead', () => (statusOf(sleeper)?.state ?? 'Z') === 'Z');
 });
 
 const FREEZER = '/sys/fs/cgroup/freezer';

@@ -114,6 +114,15 @@ asInit('it hands signals on to the payload, whoever sends them', async () => {
   );
 });
 
+asInit('it hands signals on after it has reaped an orphan', async () => {
+  await withInit("sh -c 'sleep 0 &'; echo ready; exec sleep 1000", async ({ agent, init, output }) => {
+    readText(output);
+    await eventually('the orphan is reaped', () => childrenOf(agent.pid).length === 1);
+    signalProcess(init.fd, SIG.TERM);
+    assert.equal(endOf(init.fd), { exited: 1 });
+  });
+});
+
 asInit('a signal that the payload does not expect ends it, and so init', async () => {
   await withInit('echo ready; exec sleep 1000', async ({ init, output }) => {
     readText(output);

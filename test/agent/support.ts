@@ -1,5 +1,5 @@
 /** What the tests of agents have in common. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { type Agent, type AgentOptions, startAgent } from '../../syscalls/agent/agent.ts';
@@ -35,8 +35,11 @@ export function readText(fd: number): string {
 
 /** The numbers of a process's descriptors, without the one that lists them. */
 export function openFds(pid: number | 'self'): number[] {
-  const numbers = readdirSync(`/proc/${pid}/fd`).map(Number);
-  return (pid === 'self' ? numbers.slice(0, -1) : numbers).sort((a, b) => a - b);
+  const isStillOpen = (fd: string) => lstatSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false }) !== undefined;
+  return readdirSync(`/proc/${pid}/fd`)
+    .filter(isStillOpen)
+    .map(Number)
+    .sort((a, b) => a - b);
 }
 
 /** Fields of proc_pid_stat(5); undefined when there is no such process. */
