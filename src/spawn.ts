@@ -35,7 +35,7 @@ export interface Ended {
   reboot?: 'restart' | 'power off';
 }
 
-/** A container that runs. Leaving its `await using` block kills it and waits for its end. */
+/** A container that runs. Leaving its `await using` block kills it, waits for its end and closes its streams. */
 export interface Container extends AsyncDisposable {
   readonly machine: string;
   /** Canonical path of its root directory. */
@@ -107,6 +107,9 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
     async [Symbol.asyncDispose]() {
       kill();
       await exited;
+      // What nobody has read by now, nobody will.
+      streams.stdout?.destroy();
+      streams.stderr?.destroy();
     },
   };
 }

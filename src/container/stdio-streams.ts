@@ -35,13 +35,19 @@ export function connectPipes(): Connected {
 }
 
 export function connectPty(): Connected {
+  using made = new DisposableStack();
   const { master, slave } = openPty();
+  made.use(slave);
+  made.use(master);
+  // Now, for nothing may fail once the payload runs.
+  const keys = made.use(duplicate(master.fd));
+  const ours = made.move();
   let input: Writable | undefined;
   let output: FdReadable | undefined;
   return {
     payload: { console: slave },
     open() {
-      input = writableTo(duplicate(master.fd).fd);
+      input = writableTo(keys.fd);
       output = readableFrom(master.fd);
       // Held until all output is read: the terminal would hang up whenever the payload closes its last descriptor.
       output.once('close', () => slave[Symbol.dispose]());
@@ -51,11 +57,11 @@ export function connectPty(): Connected {
       input?.destroy();
       output?.finish();
     },
-    resize: (columns, rows) => setWindowSize(master.fd, { rows, columns, width: 0, height: 0 }),
+    resize(columns, rows) {
+      if (!output?.destroyed) setWindowSize(master.fd, { rows, columns, width: 0, height: 0 });
+    },
     [Symbol.dispose]() {
-      if (output) return;
-      master[Symbol.dispose]();
-      slave[Symbol.dispose]();
+      if (!output) ours.dispose();
     },
   };
 }

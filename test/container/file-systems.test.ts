@@ -189,12 +189,16 @@ const mountHostThings = (tree: string, paths: string[]) =>
     ])
     .join('\n');
 
-/** Takes all mounts away, as root in the container can, and lists what comes to light. */
+/** Takes all mounts away one after the other, as root in the container can, and lists what of the host comes to light. */
 const unmountAll = `
   cd /
-  for i in 1 2 3 4 5; do umount -l /dev/pts /dev/shm /dev /run /sys /mydev; done 2>/dev/null
-  for i in 1 2 3 4; do umount -l /proc/kmsg /proc/sys/kernel/random/boot_id /proc/sys /proc; done 2>/dev/null
-  ls -d /dev/HOST /run/HOST /sys/HOST /proc/HOST /mydev/HOST /proc/self`;
+  for i in 1 2 3 4 5; do
+    for path in /dev/pts /dev/shm /dev /run /sys /mydev /proc/kmsg /proc/sys/kernel/random/boot_id /proc/sys /proc; do
+      umount -l $path
+      ls -d /dev/HOST /run/HOST /sys/HOST /proc/HOST /mydev/HOST
+    done
+  done 2>/dev/null
+  [ -e /proc/self ] || echo all unmounted`;
 
 checkMounts("the host's /dev, /proc, /run and /sys stay outside, also below the container's own", () => {
   using copy = copyTree(busyboxTree());
@@ -203,17 +207,9 @@ checkMounts("the host's /dev, /proc, /run and /sys stay outside, also below the 
   const more = `${mountHostThings(copy.path, ['dev'])}
     mkdir ${copy.path}/run/'a b'; mount -t tmpfs x ${copy.path}/run/'a b'
     mkdir ${copy.path}/dev/over ${copy.path}/dev/over/under; mount -t tmpfs x ${copy.path}/dev/over/under; mount -t tmpfs x ${copy.path}/dev/over`;
-  const { stdout, stderr, status } = commandLine(
-    `${before}\n${more}`,
-    '-D',
-    copy.path,
-    '/bin/sh',
-    '-c',
-    `ls /dev | grep HOST; ${unmountAll}`,
-  );
-  assert.is(stdout, '');
-  assert.is(stderr.match(/No such file or directory/g)?.length, 6, stderr);
-  assert.is.not(status, 0);
+  const script = `ls /dev | grep HOST; ${unmountAll}`;
+  const { stdout } = commandLine(`${before}\n${more}`, '-D', copy.path, '/bin/sh', '-c', script);
+  assert.is(stdout, 'all unmounted');
 });
 
 checkMounts('they stay outside also where a symlink of the tree leads to them', () => {
@@ -223,7 +219,7 @@ checkMounts('they stay outside also where a symlink of the tree leads to them', 
     mkdirSync(join(copy.path, 'mydev'));
     symlinkSync(target, join(copy.path, 'dev'));
     const { stdout } = commandLine(mountHostThings(copy.path, ['mydev']), '-D', copy.path, '/bin/sh', '-c', unmountAll);
-    assert.is(stdout, '', target);
+    assert.is(stdout, 'all unmounted', target);
   }
 });
 

@@ -151,10 +151,6 @@ check('mounts that are asked for', () => {
   );
   same([overlay, `--overlay=${host.path}/a:${host.path}/b:${host.path}/u:/mnt`], 'find /mnt | sort; cat /mnt/f');
   same([overlay, `--overlay-ro=${host.path}/a:${host.path}/b:/mnt`], show('/mnt'));
-  same(
-    [overlay, '--inaccessible=/etc/shadow', '--inaccessible=/home'],
-    'stat -c "%n %F %a %s" /etc/shadow /home; ls /home',
-  );
 });
 
 check('volatile trees', () => {

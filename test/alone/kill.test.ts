@@ -1,0 +1,42 @@
+/**
+ * kill -9 of nspawn, at any moment, takes the container along and leaves nothing: no process, no mount, no file, no
+ * network namespace (those live as long as a process or a mount does).
+ */
+import { execFileSync } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { needs, root, tool } from '../support/needs.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { busybox } from '../support/tree.ts';
+import { inEmptyMachine } from './empty-machine.ts';
+import type { Found } from './killing.ts';
+
+const it = needs([root, busybox, tool('unshare')]);
+const TIMES = 100;
+const CHECKOUT = resolve(import.meta.dirname, '../..');
+
+const directory = temporaryDirectory();
+test.before(() => {
+  execFileSync(process.execPath, [
+    join(CHECKOUT, 'scripts/build.ts'),
+    '',
+    'src/cli/main.ts',
+    join(directory.path, 'nspawn'),
+  ]);
+});
+test.after(() => directory[Symbol.dispose]());
+
+for (const variant of ['plain', 'as process 2', 'volatile overlay', 'private network', 'booting', 'terminal']) {
+  it(`${TIMES} times: ${variant}`, () => {
+    const seed = Number(process.env['SEED'] ?? 1);
+    const found = inEmptyMachine('test/alone/killing.ts', [variant, `${seed}`, `${TIMES}`], directory.path);
+    const { lost, said, ready, latest } = found as Found;
+    assert.equal(lost, [], `seed ${seed}`);
+    assert.is(said, '');
+    if (process.env['SEED']) console.log(`${ready} of ${TIMES} payloads ran, within ${latest} ms`);
+  });
+}
+
+test.run();

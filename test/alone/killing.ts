@@ -1,0 +1,106 @@
+/**
+ * Kills nspawn again and again, and looks for what is left:
+ *
+ *     bun killing.ts VARIANT SEED TIMES
+ *
+ * Prints what it has found. To be run in an empty machine, which is given the executable.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout } from 'node:timers/promises';
+import { closeFd } from '../../syscalls/fd.ts';
+import { getTermios, openPty } from '../../syscalls/tty.ts';
+import { hostState, lastingDifference } from '../support/host-state.ts';
+import { createRandom } from '../support/random.ts';
+import { busyboxTree, copyTree } from '../support/tree.ts';
+
+export interface Found {
+  /** What stayed behind. */
+  lost: string[];
+  /** What nspawn had to say. */
+  said: string;
+  /** So many payloads ran when nspawn was killed. */
+  ready: number;
+  /** The longest time between start and kill, in milliseconds. */
+  latest: number;
+}
+
+const EXECUTABLE = '/mnt/given/nspawn';
+/** So many are started and killed at a time. */
+const AT_A_TIME = 4;
+/** Says when it runs, doesn't end by itself, nor for a signal, and has children. */
+const PAYLOAD = 'trap "" HUP INT TERM; echo ready; sleep 1000 & sleep 1000';
+
+const options = (tree: string, ...more: string[]) => ['-q', '-D', tree, '--timezone=off', '--resolv-conf=off', ...more];
+const running = (...more: string[]) => [...options(busyboxTree(), ...more), '--', '/bin/sh', '-c', PAYLOAD];
+
+function bootable(): string {
+  const { path } = copyTree(busyboxTree());
+  const init = join(path, 'sbin/init');
+  rmSync(init);
+  writeFileSync(init, `#!/bin/sh\n${PAYLOAD}\n`);
+  chmodSync(init, 0o755);
+  return path;
+}
+
+/** Give the words of a command line; those that run at a time are told apart by a number, as they may need a tree each. */
+const VARIANTS: Record<string, () => (at: number) => string[]> = {
+  plain: () => () => running('--read-only'),
+  'as process 2': () => () => running('--read-only', '-a'),
+  'volatile overlay': () => () => running('--volatile=overlay'),
+  'private network': () => () => running('--read-only', '--private-network'),
+  booting() {
+    const trees = Array.from({ length: AT_A_TIME }, bootable);
+    return at => options(trees[at]!, '-b');
+  },
+  terminal: () => () => running('--read-only', '--console=interactive'),
+};
+
+const [variant = '', seed = '', times = ''] = process.argv.slice(2);
+const random = createRandom(Number(seed));
+const words = VARIANTS[variant]!();
+const hasTerminal = variant === 'terminal';
+const result: Found = { lost: [], said: '', ready: 0, latest: 0 };
+
+/** Starts nspawn, and kills it when `moment` resolves; that gets a promise of the payload's first words. */
+async function killAfter(at: number, moment: (isReady: Promise<unknown>) => Promise<unknown>): Promise<void> {
+  const pty = hasTerminal ? openPty() : undefined;
+  const before = pty && Buffer.from(getTermios(pty.slave.fd));
+  const terminal = pty?.slave.fd ?? 'ignore';
+  const child = spawn(EXECUTABLE, words(at), { stdio: [terminal, hasTerminal ? terminal : 'pipe', 'pipe'] });
+  child.stdout?.once('data', () => result.ready++);
+  child.stderr!.on('data', text => {
+    result.said += text;
+  });
+  const ended = once(child, 'close');
+  await moment(child.stdout ? once(child.stdout, 'data') : setTimeout(100));
+  child.kill('SIGKILL');
+  await ended;
+  if (!pty || !before) return;
+  let tries = 0;
+  while (!before.equals(getTermios(pty.slave.fd)) && tries++ < 1000) await setTimeout(10);
+  if (tries > 1000) result.lost.push('a terminal is still raw');
+  closeFd(pty.slave.fd);
+  closeFd(pty.master.fd);
+}
+
+const together = (kill: (at: number) => Promise<void>) =>
+  Promise.all(Array.from({ length: AT_A_TIME }, (_, at) => kill(at)));
+
+// Before the snapshot, as the runtime then has all it keeps for itself; and to see how long a start takes.
+await together(at => killAfter(at, isReady => isReady));
+const begin = performance.now();
+await together(at => killAfter(at, isReady => isReady));
+result.latest = Math.max(80, 1.3 * (performance.now() - begin));
+
+const before = hostState();
+let left = Number(times);
+result.ready = 0;
+await together(async at => {
+  while (left-- > 0) await killAfter(at, () => setTimeout((random.below(1000) / 1000) * result.latest));
+});
+result.lost.push(...(await lastingDifference(before, 10)));
+console.log(JSON.stringify(result));

@@ -1,0 +1,106 @@
+/**
+ * Runs containers of all kinds to their ends of all kinds, and looks for what is left:
+ *
+ *     bun leaving.ts
+ *
+ * Prints a JSON object: for each kind, what stayed behind. To be run in an empty machine.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout } from 'node:timers/promises';
+import { type SpawnOptions, spawn } from '../../src/index.ts';
+import { textOf } from '../console/support.ts';
+import { shell } from '../library/support.ts';
+import { difference, type HostState, hostState, lastingDifference } from '../support/host-state.ts';
+import { busyboxTree, copyTree } from '../support/tree.ts';
+
+/** Runs a container to its end. */
+async function run(options: SpawnOptions): Promise<void> {
+  const container = await spawn(options);
+  container.stdin?.end();
+  await Promise.all([container.stdout, container.stderr].map(stream => stream && textOf(stream)));
+  await container.exited;
+}
+
+/** A container that can't start. */
+const fail = (options: SpawnOptions) =>
+  run(options).then(
+    () => {
+      throw new Error('it has started');
+    },
+    () => {},
+  );
+
+const nspawn = (...args: string[]) =>
+  void spawnSync(process.execPath, ['src/cli/main.ts', '-q', '--timezone=off', '--resolv-conf=off', ...args]);
+
+const writable = copyTree(busyboxTree()).path;
+const init = join(writable, 'sbin/init');
+rmSync(init);
+writeFileSync(init, '#!/bin/sh\ntest $(wc -l </boots) = 3 && poweroff -f; echo x >>/boots; reboot -f\n');
+chmodSync(init, 0o755);
+const layers = ['lower', 'upper'].map(name => join(writable, name));
+for (const layer of layers) mkdirSync(layer);
+
+const bind = { destination: '/home/guest', readOnly: false, recursive: true };
+const KINDS: Record<string, () => unknown> = {
+  'ended by itself': () => run(shell('sleep 1000 & exit 3')),
+  'on a terminal': () => run(shell('sleep 1000 & echo', { stdio: 'pty' })),
+  'on our streams': () => run(shell('true', { stdio: 'inherit' })),
+  'killed from inside': () => run(shell('kill -9 $$', { asPid2: true })),
+  async 'killed from outside'() {
+    await using _ = await spawn(shell('sleep 1000'));
+  },
+  'a volatile overlay': () => run(shell('echo x >/etc/x', { readOnly: false, volatile: 'overlay' })),
+  'a volatile state': () => run(shell('echo x >/var/x', { readOnly: false, volatile: 'state' })),
+  'a writable tree': () => run(shell('echo x >/tmp/x', { readOnly: false, directory: writable })),
+  'a network of its own': () => run(shell('ip link add a type veth peer name b; true', { privateNetwork: true })),
+  'a bind and a tmpfs': () =>
+    run(
+      shell('echo x >/home/guest/x', {
+        binds: [{ source: '/tmp', ...bind }],
+        tmpfs: [{ path: '/var/tmp', options: '' }],
+      }),
+    ),
+  'a temporary directory': () => run(shell('echo x >/home/guest/x', { binds: [{ source: '', ...bind }] })),
+  'an overlay': () =>
+    run(
+      shell('echo x >/home/guest/x', {
+        overlays: [{ lower: [layers[0]!], upper: layers[1]!, destination: '/home/guest', readOnly: false }],
+      }),
+    ),
+  'another user': () => run(shell('id', { user: 'guest' })),
+  "the host's processes": () => run(shell('true', { shareSystem: true })),
+  'no such program': () => fail(shell('', { command: ['/no/such'] })),
+  'no such program in the path': () => fail(shell('', { command: ['no-such'] })),
+  'a step that fails': () => fail(shell('', { tmpfs: [{ path: '/mnt', options: 'bogus=1' }] })),
+  'nothing to bind': () => fail(shell('', { binds: [{ source: '/no/such', ...bind }] })),
+  'no such user': () => fail(shell('', { user: 'nobody-knows' })),
+  'the command line': () => nspawn('-D', busyboxTree(), '--read-only', 'sh', '-c', 'sleep 1000 & exit 3'),
+  'the command line, as process 2': () => nspawn('-D', busyboxTree(), '--read-only', '-a', 'true'),
+  'the command line, with reboots': () => nspawn('-D', writable, '-b'),
+  'the command line, with an error': () => nspawn('-D', busyboxTree(), '--read-only', '--bind=/no/such', 'true'),
+};
+
+/** The state once what the last container's end has started is over, too. */
+async function settledState(): Promise<HostState> {
+  for (;;) {
+    const state = hostState();
+    await setTimeout(20);
+    if (difference(state, hostState()).length === 0) return state;
+  }
+}
+
+const left: Record<string, string[]> = {};
+for (const [kind, end] of Object.entries(KINDS)) {
+  // Once without a snapshot: what the runtime and the library keep for themselves is there then, and files of the bind.
+  await end();
+  rmSync(join(writable, 'boots'), { force: true });
+  const before = await settledState();
+  await end();
+  left[kind] = await lastingDifference(before);
+}
+console.log(JSON.stringify(left));
+process.exit();
