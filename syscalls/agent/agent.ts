@@ -115,6 +115,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
 
   const write = (calls: readonly Call[]): WrittenBatch => {
     if (lost) throw lost;
+    if (!attached) throw new AgentDiedError(`the container's agent (process ${pid}) was let go`);
     return writeBatch(arena, calls);
   };
 
@@ -180,7 +181,6 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   };
   const letGo = () => {
     attached = false;
-    lost ??= new AgentDiedError(`the container's agent (process ${pid}) was let go`);
     const reusable = isOver();
     closeFd(control);
     releaseArena(arena, reusable);

@@ -223,6 +223,15 @@ checkMounts('they stay outside also where a symlink of the tree leads to them', 
   }
 });
 
+checkMounts('mounts that lie hidden below the tree are no trouble', () => {
+  using hidden = copyTree(busyboxTree());
+  using copy = copyTree(busyboxTree());
+  const before = `mkdir ${hidden.path}/dev/deep; mount -t tmpfs x ${hidden.path}/run; mount -t tmpfs x ${hidden.path}/dev/deep
+    mount --bind ${copy.path} ${hidden.path}`;
+  const { stdout, stderr } = commandLine(before, '-D', hidden.path, '--timezone=off', '/bin/sh', '-c', unmountAll);
+  assert.equal([stdout, stderr], ['all unmounted', '']);
+});
+
 checkMounts('other mounts below the tree are there', () => {
   using copy = copyTree(busyboxTree());
   writeFileSync(join(copy.path, 'etc/motd'), '');
