@@ -1,7 +1,10 @@
 /** --console= and --pipe: what the payload has for a console, and what becomes of keys and output. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { needs, root, tool } from '../support/needs.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox } from '../support/tree.ts';
 import { atTerminal, NSPAWN, nspawn, shell, startNspawn } from './support.ts';
 
@@ -22,12 +25,15 @@ atOne('on a terminal the console is interactive', async () => {
 
 for (const redirection of ['</dev/null', '| cat']) {
   atOne(`with ${redirection} the console is read-only`, async () => {
-    const command = shell('echo ready; read -t 1 line || echo nothing', '-q');
+    const command = shell('echo ready; read -t 1 line || echo nothing');
     await using session = atTerminal([...NSPAWN, ...command], redirection);
+    const before = session.settings();
     await session.until('ready\r');
+    assert.is(session.settings(), before);
     session.type('words\r');
     await session.until('nothing\r');
     assert.is(await session.ended, 0);
+    assert.not.match(session.screen(), 'Press ^]');
   });
 }
 
@@ -96,6 +102,25 @@ atOne('^] three times kills the container', async () => {
   await session.until('Container box terminated by signal KILL.\r\n');
   assert.is(await session.ended, 1);
 });
+
+atOne(
+  'lines of nspawn itself begin at the left while the terminal is raw, and in a file they are as always',
+  async () => {
+    using directory = temporaryDirectory();
+    const file = join(directory.path, 'log');
+    const asked = 'Trying to halt container. Send SIGTERM again to trigger immediate termination.';
+    const script = "trap 'exit 4' USR2; echo ready; while :; do sleep 0.02; done";
+    const command = [...NSPAWN, ...shell(script, '-q', '--kill-signal=USR2')];
+    for (const redirection of ['', `2>${file}`]) {
+      await using session = atTerminal(command, redirection);
+      await session.until('ready\r\n');
+      session.child.kill('SIGTERM');
+      assert.is(await session.ended, 4);
+      if (!redirection) await session.until(`${asked}\r\n`);
+    }
+    assert.is(readFileSync(file, 'utf8'), `${asked}\n`);
+  },
+);
 
 atOne('^C reaches the payload, not nspawn', async () => {
   await using session = atTerminal([...NSPAWN, ...shell("trap 'echo caught; exit 4' INT; echo ready; cat", '-q')]);

@@ -11,6 +11,8 @@ import { getTermios, openPty, setWindowSize } from '../../syscalls/tty.ts';
 import { eventually, pipe } from '../console/support.ts';
 import { busyboxTree } from '../support/tree.ts';
 
+const LONGEST_RUN_MS = 60_000;
+
 /** The words that start it. */
 export const NSPAWN: readonly string[] = [process.execPath, resolve(import.meta.dirname, '../../src/cli/main.ts')];
 
@@ -80,8 +82,13 @@ export function startNspawn(
   const [outputStream, errorStream] = [readableFrom(output.read), readableFrom(errors.read)];
   const stdout = collected ? collect(outputStream) : () => '';
   const stderr = collect(errorStream);
+  // Whoever waits for the outcome is not to wait for ever.
+  const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_RUN_MS);
   const closed = [child, outputStream, errorStream].map(each => once(each, 'close'));
-  const outcome = Promise.all(closed).then(() => ({ status: endOf(child), stdout: stdout(), stderr: stderr() }));
+  const outcome = Promise.all(closed).then(() => {
+    clearTimeout(timer);
+    return { status: endOf(child), stdout: stdout(), stderr: stderr() };
+  });
   const until = (text: string) =>
     eventually(`${JSON.stringify(text)} is printed`, () => {
       if (child.exitCode !== null) throw new Error(`nspawn ended with ${child.exitCode}: ${stdout()}${stderr()}`);

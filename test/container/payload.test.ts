@@ -190,6 +190,20 @@ check(
   },
 );
 
+needs([root, busybox, tool('unshare'), tool('setpriv')])('none is inheritable, whatever the caller has', () => {
+  const before = 'set -- setpriv --inh-caps=+net_raw,+chown "$@"';
+  const words = [
+    '-D',
+    busyboxTree(),
+    '--volatile=overlay',
+    '--timezone=off',
+    '/bin/grep',
+    '^CapInh',
+    '/proc/self/status',
+  ];
+  assert.is(commandLine(before, ...words).stdout, 'CapInh:\t0000000000000000');
+});
+
 check('no new privileges, when that is asked for', async () => {
   const flag = (options: SpawnOptions) => shell('grep NoNewPrivs /proc/self/status | cut -f 2', tree(options));
   assert.equal([await flag({}), await flag({ noNewPrivileges: true })], ['0', '1']);
