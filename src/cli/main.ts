@@ -74,5 +74,6 @@ function fail(error: unknown): never {
 }
 
 process.on('uncaughtException', fail);
+process.on('unhandledRejection', fail);
 // What the runtime has open shall not keep a container that has ended waiting.
 main(process.argv.slice(2)).then(process.exit, fail);
