@@ -31,13 +31,7 @@ export async function makeWorkDirectory(
   made.use(parent);
   const { readdirSync } = await import('node:fs');
   // First of all, and so withdrawn last of all.
-  made.use(
-    entrust([pidfd, parent.fd], ([container, at]) => [
-      ...end(container!),
-      ...empty(at!, directory, work),
-      ...removal(at!, work),
-    ]),
-  );
+  made.use(entrust([pidfd, parent.fd], ([container, at]) => [...end(container!), ...removal(at!, directory, work)]));
   attempt(`making the working directory ${work} of an overlay`, () => syscall('mkdirat', parent.fd, work, 0o700));
   made.defer(() => {
     try {
@@ -52,8 +46,7 @@ export async function makeWorkDirectory(
 /** Nobody who could write to the parent directory shall lead us elsewhere by a symlink. */
 const open = (at: number, name: string, flags: number): Call =>
   call('openat', at, name, flags | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC, 0);
-const removeDirectory = (at: number | Call, name: string): Call =>
-  call('unlinkat', typeof at === 'number' ? at : resultOf(at), name, AT.REMOVEDIR);
+const removeDirectory = (at: number, name: string): Call => call('unlinkat', at, name, AT.REMOVEDIR);
 
 function remove(parent: number, name: string, list: (fd: number) => string[]): void {
   using directory = owned(perform(open(parent, name, O.PATH)));
@@ -80,16 +73,30 @@ function end(pidfd: number): Call[] {
 /** asm-generic/poll.h */
 const POLLIN = 1;
 
-/** The janitor can't list a directory; but the kernel empties it when it makes another overlay of it. */
-function empty(parent: number, upper: string, work: string): Call[] {
+/**
+ * How the janitor does the same. It can't list a directory, but the kernel empties the one that it is given when it
+ * makes another overlay. Descriptors have numbers of their own in there, since the kernel takes the directories as
+ * strings.
+ */
+function removal(parent: number, upper: string, work: string): Call[] {
   const context = call('fsopen', 'overlay', FSOPEN_CLOEXEC);
-  const layers = { lowerdir: '/dev', upperdir: upper, workdir: work };
-  const set = ([key, value]: string[]) => call('fsconfig', resultOf(context), FSCONFIG.SET_STRING, key!, value!, 0);
-  const create = call('fsconfig', resultOf(context), FSCONFIG.CMD_CREATE, null, null, 0);
-  return [call('fchdir', parent), context, ...Object.entries(layers).map(set), create];
+  const set = (key: string, value: string) => call('fsconfig', resultOf(context), FSCONFIG.SET_STRING, key, value, 0);
+  return [
+    ...openAs(UPPER_FD, parent, upper),
+    ...openAs(WORK_FD, parent, work),
+    context,
+    set('lowerdir', '/dev'),
+    set('upperdir', `/proc/self/fd/${UPPER_FD}`),
+    set('workdir', `/proc/self/fd/${WORK_FD}`),
+    call('fsconfig', resultOf(context), FSCONFIG.CMD_CREATE, null, null, 0),
+    ...CONTENTS.map(content => removeDirectory(WORK_FD, content)),
+    removeDirectory(parent, work),
+  ];
 }
+const UPPER_FD = 900;
+const WORK_FD = 901;
 
-function removal(parent: number, name: string): Call[] {
-  const directory = open(parent, name, O.PATH);
-  return [directory, ...CONTENTS.map(content => removeDirectory(directory, content)), removeDirectory(parent, name)];
+function openAs(fd: number, parent: number, name: string): Call[] {
+  const opened = open(parent, name, O.PATH);
+  return [opened, call('dup3', resultOf(opened), fd, 0)];
 }

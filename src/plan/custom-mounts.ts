@@ -1,13 +1,21 @@
 /** --bind=, --bind-ro=, --tmpfs=, --overlay=, --overlay-ro= and --inaccessible=, in this order. */
 import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import { splitPath } from '../../syscalls/file.ts';
+import { canonicalPath } from '../host.ts';
 import { UsageError } from '../options/usage-error.ts';
 import type { Bind, ContainerOptions, Overlay, Tmpfs } from '../options.ts';
+import type { RootView } from '../root-view.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { type HostObject, must, type PlanPart, type Step, type UpperLayer } from './steps.ts';
 
-/** The host objects and steps of the mounts that were asked for. */
-export function customMounts(options: ContainerOptions): PlanPart {
+/** The container's own tree: its path on the host, and what is in it. */
+export interface Tree {
+  directory: string;
+  view: RootView;
+}
+
+/** The host objects and steps of the mounts that were asked for. Throws UsageError. */
+export function customMounts(options: ContainerOptions, tree: Tree): PlanPart {
   refuseRoot(options);
   const part: PlanPart = { hostObjects: {}, before: [], steps: [] };
   const binds = options.binds ?? [];
@@ -16,7 +24,7 @@ export function customMounts(options: ContainerOptions): PlanPart {
     part.steps.push(must({ do: 'bind', object, path: bind.destination }));
   }
   part.steps.push(...(options.tmpfs ?? []).map(tmpfsStep));
-  for (const overlay of options.overlays ?? []) addOverlay(part, overlay);
+  for (const overlay of options.overlays ?? []) addOverlay(part, overlay, tree);
   part.steps.push(...(options.inaccessible ?? []).map(path => must({ do: 'hide', path })));
   return part;
 }
@@ -50,7 +58,7 @@ function tmpfsStep({ path, options }: Tmpfs): Step {
   return must({ do: 'mount', type: 'tmpfs', path, options: parsed.options, attributes });
 }
 
-function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay): void {
+function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay, tree: Tree): void {
   const layer = (path: string) => add(part, { kind: 'tree', ...pathOf(path), recursive: false, readOnly: false });
   const overlay = `overlay ${part.before.length}`;
   part.before.push(
@@ -58,7 +66,7 @@ function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay): voi
       do: 'make overlay',
       overlay,
       lower: lower.map(layer),
-      ...(upper !== undefined && { upper: upperLayer(part, upper) }),
+      ...(upper !== undefined && { upper: upperLayer(part, upper, tree) }),
     }),
   );
   part.steps.push(must({ do: 'bind', object: overlay, path: destination }));
@@ -68,11 +76,13 @@ function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay): voi
  * The writable layer. The kernel wants its working directory on the same mount, so the object is the directory above,
  * and the working directory stands beside the layer.
  */
-function upperLayer(part: PlanPart, upper: string): UpperLayer {
+function upperLayer(part: PlanPart, upper: string, { directory, view }: Tree): UpperLayer {
   if (upper === '')
     return { object: add(part, { kind: 'scratch', readOnly: false }), directory: 'upper', work: 'work' };
   const { path, inRoot } = pathOf(upper);
-  const { parent, name } = splitPath(path);
+  // A layer that is not there yet is made.
+  const real = inRoot ? view.canonicalPath(path)?.slice(directory === '/' ? 0 : directory.length) : canonicalPath(path);
+  const { parent, name } = splitPath(real ?? path);
   if (name === '')
     throw new Error('making an overlay: its upper layer is /, which has no room for a working directory beside it');
   return {

@@ -42,7 +42,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   using tree = viewRoot(directory);
   const root = rootMounts(directory, tree, volatile);
   const selinux = selinuxFileSystem();
-  const custom = customMounts(options);
+  const custom = customMounts(options, { directory, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
   const hostObjects = {

@@ -47,15 +47,17 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGSEGV', 'SIGK
   });
 }
 
-it('restored after an error that nobody expected, which is told in one line', async () => {
-  using directory = temporaryDirectory();
-  const accident = join(directory.path, 'accident.ts');
-  writeFileSync(accident, `process.on('SIGUSR1', () => { throw new Error('an accident'); });`);
-  const [bun, ...main] = NSPAWN;
-  const session = await isRestored(({ child }) => child.kill('SIGUSR1'), [bun!, '--preload', accident, ...main]);
-  assert.is(await session.ended, 1);
-  assert.is(session.screen(), 'ready\r\nan accident\r\n');
-});
+for (const accident of [`throw new Error('an accident')`, `Promise.reject(new Error('an accident'))`]) {
+  it(`restored after an error that nobody expected, which is told in one line: ${accident}`, async () => {
+    using directory = temporaryDirectory();
+    const file = join(directory.path, 'accident.ts');
+    writeFileSync(file, `process.on('SIGUSR1', () => { ${accident}; });`);
+    const [bun, ...main] = NSPAWN;
+    const session = await isRestored(({ child }) => child.kill('SIGUSR1'), [bun!, '--preload', file, ...main]);
+    assert.is(await session.ended, 1);
+    assert.is(session.screen(), 'ready\r\nan accident\r\n');
+  });
+}
 
 it('restored while nspawn is stopped, and raw again when it goes on', async () => {
   await isRestored(async session => {

@@ -1,7 +1,8 @@
 /** --bind=, --bind-ro=, --tmpfs=, --overlay=, --overlay-ro= and --inaccessible=. */
 import { execFileSync, spawn as spawnProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
@@ -76,9 +77,10 @@ check('files, fifos and sockets can be bound, and a mount point of the same type
       name === 'file' ? 'regular empty file' : 'fifo',
     );
   }
-  const server = Bun.listen({ unix: `${host.path}/socket`, socket: { data() {} } });
+  const server = createServer().listen(`${host.path}/socket`);
+  await once(server, 'listening');
   assert.is(await shell('stat -c %F /made/s', withMounts(bind(`${host.path}/socket`, '/made/s'))), 'socket');
-  server.stop();
+  server.close();
 });
 
 check('no mount point is made for a device; on one that is there it can be bound', async () => {
@@ -264,6 +266,35 @@ check('several overlays, with characters in their paths that separate layers', a
   assert.equal(hidden(odd), []);
 });
 
+check('an upper layer behind a symlink is where that leads to, inside the tree for one of the tree', async () => {
+  using host = hostFiles();
+  using copy = copyTree(busyboxTree());
+  mkdirSync(join(copy.path, 'deep/real'), { recursive: true });
+  for (const [name, target] of [
+    ['inside', '/deep/real'],
+    ['outside', `${host.path}/second`],
+    ['up', '../'.repeat(20) + host.path],
+  ] as const) {
+    symlinkSync(target, join(copy.path, 'home', name));
+  }
+  symlinkSync('upper', join(host.path, 'link'));
+  const script = ['/bin/sh', '-c', 'echo new >/mnt/new'];
+  assert.is((await run({ ...withMounts(overlay(['+/etc'], `${host.path}/link`)), command: script })).status, 0);
+  assert.equal(readdirSync(join(host.path, 'upper')), ['new']);
+  const of = (upper: string) => ({ directory: copy.path, ...overlay(['+/etc'], upper), command: script });
+  assert.is((await run(of('+/home/inside'))).status, 0);
+  assert.equal(readdirSync(join(copy.path, 'deep/real')), ['new']);
+  for (const name of ['outside', 'up']) {
+    assert.match(
+      await startError(of(`+/home/${name}`)),
+      new RegExp(
+        `^making an overlay \\(overlay 0\\) of /etc of the tree, writing to ${name} in /home of the tree: [^\\n]*$`,
+      ),
+    );
+  }
+  assert.equal([readdirSync(join(host.path, 'second')), hidden(host.path)], [['f'], []]);
+});
+
 check('an upper layer that is the root directory, or nowhere, is a clear error', async () => {
   assert.match(
     await startError({ ...withMounts(overlay(['/tmp'], '/')), command: ['/bin/true'] }),
@@ -280,35 +311,60 @@ check('the working directory goes also when the start fails, and when nspawn is 
   await startError({ ...withMounts(options), command: ['/bin/true'], inaccessible: ['/no'] });
   assert.equal(hidden(path), []);
 
-  const main = join(import.meta.dirname, '../../src/cli/main.ts');
-  const words = ['-q', '-P', '-D', busyboxTree(), '--volatile=overlay', `--overlay=${path}/lower:${path}/upper:/mnt`];
-  const script = 'rm /mnt/f; echo ready; exec sleep 1000';
-  const nspawn = spawnProcess(process.execPath, [main, ...words, '/bin/sh', '-c', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(nspawn.stdout!, 'data');
-  assert.is(hidden(path).length, 1);
-  nspawn.kill('SIGKILL');
-  await once(nspawn, 'exit');
-  for (let tries = 0; tries < 200 && hidden(path).length > 0; tries++) await setTimeout(50);
+  const words = ['-D', busyboxTree(), '--volatile=overlay', `--overlay=${path}/lower:${path}/upper:/mnt`];
+  await killedWith(words, 'rm /mnt/f', () => assert.is(hidden(path).length, 1));
   assert.equal(hidden(path), []);
   assert.equal(readdirSync(`${path}/upper`), ['f'], 'the upper layer stays');
 });
+
+/** Runs nspawn with a script, then kills nspawn, and waits until its janitor has done its work. */
+async function killedWith(words: string[], script: string, then = () => {}): Promise<void> {
+  const main = join(import.meta.dirname, '../../src/cli/main.ts');
+  const command = [
+    main,
+    '-q',
+    '-P',
+    '--timezone=off',
+    ...words,
+    '/bin/sh',
+    '-c',
+    `${script}; echo ready; exec sleep 1000`,
+  ];
+  const nspawn = spawnProcess(process.execPath, command, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(nspawn.stdout!, 'data');
+  const children = readFileSync(`/proc/${nspawn.pid}/task/${nspawn.pid}/children`, 'utf8').trim().split(' ');
+  then();
+  nspawn.kill('SIGKILL');
+  await once(nspawn, 'exit');
+  for (let tries = 0; tries < 400 && children.some(isAlive); tries++) await setTimeout(25);
+  assert.equal(children.filter(isAlive), []);
+}
+
+function isAlive(pid: string): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 check('a symlink in place of the working directory leads nowhere', async () => {
   using copy = copyTree(busyboxTree());
   using victim = temporaryDirectory();
   for (const name of ['work', 'index']) mkdirSync(join(victim.path, name));
   mkdirSync(join(copy.path, 'layers/upper'), { recursive: true });
+  mkdirSync(join(victim.path, 'work/kept'));
   // As root of a tree that has its own upper layer, a payload can write beside it.
   const script = `cd /layers; for d in .#*; do mv $d away; ln -s ${victim.path} $d; done`;
-  const { log } = await run({
-    directory: copy.path,
-    ...overlay(['+/etc'], '+/layers/upper'),
-    command: ['/bin/sh', '-c', script],
-  });
-  assert.equal(readdirSync(victim.path).sort(), ['index', 'work']);
+  const options = { directory: copy.path, ...overlay(['+/etc'], '+/layers/upper') };
+  const { log } = await run({ ...options, command: ['/bin/sh', '-c', script] });
   assert.is(log.filter(line => line.startsWith('warn: removing the working directory')).length, 1);
+  await killedWith(['-D', copy.path, '--overlay=+/etc:+/layers/upper:/mnt'], script);
+  await killedWith(
+    ['-D', copy.path, '--overlay=+/etc:+/layers/upper:/mnt'],
+    `rmdir /layers/upper; ln -s ${victim.path}/index /layers/upper`,
+  );
+  assert.equal(readdirSync(victim.path, { recursive: true }).sort(), ['index', 'work', 'work/kept']);
 });
 
 check('a bind is found also while files are renamed all over the machine', async () => {
@@ -316,7 +372,10 @@ check('a bind is found also while files are renamed all over the machine', async
   using host = hostFiles();
   using copy = copyTree(busyboxTree());
   mkdirSync(join(copy.path, 'a/b/c'), { recursive: true });
-  symlinkSync('../b/../b/../../a/b/c/../../../home', join(copy.path, 'a/b/link'));
+  const there = '../b/../b/../../a/b/c/../../..';
+  symlinkSync(`${there}/home`, join(copy.path, 'a/b/link'));
+  renameSync(join(copy.path, 'etc'), join(copy.path, 'configuration'));
+  symlinkSync(`a/b/${there}/configuration`, join(copy.path, 'etc'));
   const script = `const { renameSync } = require('node:fs'); console.log('ready'); for (;;) { renameSync('lower/g', 'upper/g'); renameSync('upper/g', 'lower/g'); }`;
   const renaming = spawnProcess(process.execPath, ['-e', script], {
     cwd: host.path,
@@ -325,8 +384,8 @@ check('a bind is found also while files are renamed all over the machine', async
   try {
     await once(renaming.stdout!, 'data');
     for (let i = 0; i < 30; i++) {
-      const options = { directory: copy.path, ...bind(`${host.path}/file`, `/a/b/link/file`) };
-      assert.is(await shell('cat /home/file', options), 'a file');
+      const options = { directory: copy.path, user: 'guest', ...bind(`${host.path}/file`, `/a/b/link/file`) };
+      assert.is(await shell('cat /home/file; id -u', options), 'a file\n1000');
     }
   } finally {
     renaming.kill('SIGKILL');

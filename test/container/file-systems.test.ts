@@ -67,6 +67,14 @@ check("/dev has the host's device nodes, and links", async () => {
   );
 });
 
+checkMounts('a device that the host lacks is left out, one that is none is refused', () => {
+  const words = ['-D', busyboxTree(), '--volatile=overlay', '--timezone=off', '/bin/ls', '/dev/net'];
+  const lacking = commandLine('mkdir -p /dev/net; mount -t tmpfs none /dev/net', ...words);
+  assert.equal([lacking.stdout, lacking.stderr], ['', 'ls: /dev/net: No such file or directory']);
+  const wrong = commandLine('mount --bind /etc/passwd /dev/full', ...words);
+  assert.equal([wrong.status, wrong.stderr], [1, 'copying the device node /dev/full: it is no device']);
+});
+
 check('devices work, and pseudo terminals are its own', async () => {
   assert.is(await shell('echo lost >/dev/null; head -c 3 /dev/zero | wc -c; echo out >/dev/stdout'), '3\nout');
   assert.is(await shell('ls /dev/pts; exec 3<>/dev/ptmx; ls /dev/pts; stat -c %g /dev/pts/0'), 'ptmx\n0\nptmx\n5');

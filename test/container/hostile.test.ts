@@ -228,6 +228,26 @@ check('API file systems are mounted inside the tree also where a symlink stands 
   );
 });
 
+check("a /usr that leads out of the tree is not the host's, with --volatile=yes", async () => {
+  const outside: Record<string, Put> = {
+    ...REPLACEMENTS,
+    "the host's by a magic link": link(() => '/proc/self/root/usr'),
+    "the host's by another": link(() => `/proc/${process.pid}/root/usr`),
+    "the host's from below": link(() => `${up}/../usr`),
+  };
+  for (const [name, put] of Object.entries(outside)) {
+    assert.match((await changed('usr', put, { volatile: 'yes' })) as string, CLEAR_ERROR, name);
+  }
+});
+
+check('an os-release that leads out of the tree makes no OS tree', async () => {
+  for (const [name, put] of Object.entries(REPLACEMENTS)) {
+    const outcome = (await changed('etc/os-release', put, { boot: true, command: [] })) as string;
+    const isThere = ['a fifo', 'a device', 'a file', 'an empty directory'].includes(name);
+    assert.match(outcome, isThere ? /^running an init \(looked for / : /^booting [^\n]*: it is no OS tree/, name);
+  }
+});
+
 check('an empty tree, and one without /usr/bin, are refused', async () => {
   using empty = temporaryDirectory();
   assert.is(await startError({ directory: empty.path }), `starting a container on ${empty.path}: it has no /usr/bin`);

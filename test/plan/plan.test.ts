@@ -1,9 +1,7 @@
 /** Plans as data: what is done, in which order, for which options. Nothing is started. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readlinkSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerOptions } from '../../src/index.ts';
@@ -355,75 +353,5 @@ function existsOpen(fd: number): boolean {
     return false;
   }
 }
-
-const dryRun = (...words: string[]) => {
-  const main = join(import.meta.dirname, '../../src/cli/main.ts');
-  return spawnSync(process.execPath, [main, '--dry-run', ...words], { encoding: 'utf8', timeout: 30_000 });
-};
-
-check('--dry-run prints the plan, a line for each step, and does nothing', () => {
-  const words = [
-    '--timezone=off',
-    '--resolv-conf=off',
-    '--private-network',
-    '--bind-ro=/tmp:/mnt',
-    '--tmpfs=/t:size=1M',
-    '--overlay=/tmp:/tmp/no-such-upper:/o',
-    '--inaccessible=/etc/shadow',
-  ];
-  const { stdout, stderr, status } = dryRun(
-    '-D',
-    busyboxTree(),
-    '-P',
-    ...words,
-    '-M',
-    'name',
-    '-u',
-    'guest',
-    '-a',
-    '--',
-    'ls',
-    '-l',
-  );
-  assert.equal([status, stderr], [0, '']);
-  const lines = stdout
-    .trimEnd()
-    .split('\n')
-    .filter(line => !/selinux|audit login uid/.test(line));
-  assert.equal(lines, [
-    `container name on ${busyboxTree()}`,
-    `locking ${busyboxTree()} (exclusive)`,
-    'making namespaces: mount, uts, ipc, pid, network',
-    "separating the mounts from the host's",
-    'making an overlay (overlay 0) of /tmp, writing to no-such-upper in /tmp',
-    'changing into the root directory',
-    'making /usr, /etc, /var, /home, /root, /tmp, /run, /dev, /proc, /sys where missing',
-    'mounting proc on /proc',
-    'binding /proc/sys to itself read-only',
-    'mounting sysfs on /sys',
-    'mounting tmpfs on /dev (mode=755)',
-    'mounting devpts on /dev/pts (ptmxmode=0666,mode=620,gid=5)',
-    'mounting tmpfs on /dev/shm (mode=1777)',
-    'mounting tmpfs on /run (mode=755)',
-    lines.find(line => line.startsWith('filling /dev with null, zero'))!,
-    'setting up /proc/kmsg',
-    'setting a boot id of its own',
-    'binding /tmp, read-only to /mnt',
-    'mounting tmpfs on /t (size=1M)',
-    'binding overlay 0 to /o',
-    'making /etc/shadow inaccessible',
-    'setting the host name to name',
-    'bringing the loopback interface up',
-    'becoming the user guest',
-    'running ls -l as process 2',
-  ]);
-  assert.not.ok(existsSync('/tmp/no-such-upper'));
-  assert.match(dryRun('-D', busyboxTree(), '-b').stdout, /\nsetting up \/dev\/console\n.*\nrunning init\n$/s);
-});
-
-check('--dry-run refuses as a start would', () => {
-  const { stdout, stderr, status } = dryRun('-D', '/no/such/tree');
-  assert.equal([stdout, stderr, status], ['', 'opening the root directory /no/such/tree: no such directory\n', 1]);
-});
 
 test.run();
