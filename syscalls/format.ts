@@ -4,7 +4,15 @@ import * as k from './constants.ts';
 import { errnoByNumber } from './errno.ts';
 
 type Flags = Readonly<Record<string, number | bigint>>;
-type Kind = 'number' | 'hex' | 'octal' | 'fd' | { prefix: string; flags: Flags } | { prefix: string; oneOf: Flags };
+type Kind =
+  | 'number'
+  | 'hex'
+  | 'octal'
+  | 'fd'
+  | { prefix: string; flags: Flags }
+  | { prefix: string; oneOf: Flags }
+  /** A struct of words of 64 bits. */
+  | { words: Readonly<Record<string, Kind>> };
 
 const flags = (prefix: string, table: Flags): Kind => ({ prefix, flags: table });
 const oneOf = (prefix: string, table: Flags): Kind => ({ prefix, oneOf: table });
@@ -13,12 +21,14 @@ const AT_FLAGS = flags('AT_', { ...k.AT, FDCWD: 0 });
 const OPEN = flags('O_', k.O);
 const MOUNT = flags('MS_', k.MS);
 const SOCKET = flags('SOCK_', { CLOEXEC: k.SOCK.CLOEXEC, NONBLOCK: k.SOCK.NONBLOCK, DGRAM: 2, STREAM: 1 });
+const MOUNT_ATTR = flags('MOUNT_ATTR_', k.MOUNT_ATTR);
+const SIGNAL = oneOf('SIG', k.SIG);
 const N = 'number';
 
 /** How the arguments of the calls in use are written; other calls and arguments show plain numbers. */
 const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
   openat: ['fd', N, OPEN, 'octal'],
-  openat2: ['fd', N, N, N],
+  openat2: ['fd', N, { words: { flags: OPEN, mode: 'octal', resolve: flags('RESOLVE_', k.RESOLVE) } }, N],
   open_tree: [
     'fd',
     N,
@@ -31,10 +41,16 @@ const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
     }),
   ],
   move_mount: ['fd', N, 'fd', N, flags('MOVE_MOUNT_', k.MOVE_MOUNT)],
-  mount_setattr: ['fd', N, AT_FLAGS, N, N],
+  mount_setattr: [
+    'fd',
+    N,
+    AT_FLAGS,
+    { words: { attr_set: MOUNT_ATTR, attr_clr: MOUNT_ATTR, propagation: MOUNT, userns_fd: N } },
+    N,
+  ],
   fsopen: [N, flags('FSOPEN_', { CLOEXEC: 1 })],
   fsconfig: ['fd', oneOf('FSCONFIG_', k.FSCONFIG), N, N, N],
-  fsmount: ['fd', flags('FSMOUNT_', { CLOEXEC: 1 }), flags('MOUNT_ATTR_', k.MOUNT_ATTR)],
+  fsmount: ['fd', flags('FSMOUNT_', { CLOEXEC: 1 }), MOUNT_ATTR],
   mount: [N, N, N, MOUNT, N],
   umount2: [N, flags('', { MNT_DETACH: k.MNT_DETACH, UMOUNT_NOFOLLOW: k.UMOUNT_NOFOLLOW })],
   mkdirat: ['fd', N, 'octal'],
@@ -58,6 +74,8 @@ const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
   ioctl: ['fd', oneOf('', { ...prefixed('TIOC', k.TIOC), ...prefixed('TC', k.TC) }), N],
   umask: ['octal'],
   personality: ['hex'],
+  rt_sigaction: [SIGNAL, N, N, N],
+  pidfd_send_signal: ['fd', SIGNAL, N, N],
 };
 
 function prefixed(prefix: string, table: Flags): Flags {
@@ -78,12 +96,13 @@ export function formatResult(traced: Call, result: number): string {
 }
 
 const LONGEST_LIST = 16;
+const LONGEST_TEXT = 64;
 
 function formatArgument(argument: Argument, kind: Kind): string {
   if (argument === null) return 'NULL';
   if (typeof argument === 'string') return JSON.stringify(argument);
   if (typeof argument === 'number' || typeof argument === 'bigint') return formatNumber(argument, kind);
-  if (argument instanceof Uint8Array) return `{${argument.byteLength} bytes}`;
+  if (argument instanceof Uint8Array) return formatBytes(argument, kind);
   if ('out' in argument) return `{${argument.out.byteLength} bytes}`;
   if ('resultOf' in argument) return `<${argument.resultOf.name}>`;
   if ('bytes' in argument) return `{${argument.bytes.byteLength} bytes}`;
@@ -91,11 +110,24 @@ function formatArgument(argument: Argument, kind: Kind): string {
   return `[${shown.join(', ')}${argument.length > LONGEST_LIST ? ', …' : ''}]`;
 }
 
+/** Bytes that are read: a known struct, or text, or their number. */
+function formatBytes(bytes: Uint8Array, kind: Kind): string {
+  if (typeof kind === 'object' && 'words' in kind) {
+    const words = new BigUint64Array(bytes.slice().buffer);
+    return `{${Object.entries(kind.words)
+      .map(([name, word], i) => `${name}=${formatNumber(words[i] ?? 0n, word)}`)
+      .join(', ')}}`;
+  }
+  const text = Buffer.from(bytes.subarray(0, LONGEST_TEXT)).toString('latin1');
+  if (!/^[\t\n\x20-\x7e]+$/.test(text)) return `{${bytes.byteLength} bytes}`;
+  return JSON.stringify(text) + (bytes.byteLength > LONGEST_TEXT ? '…' : '');
+}
+
 function formatNumber(value: number | bigint, kind: Kind): string {
   if (kind === 'fd' && Number(value) === k.AT.FDCWD) return 'AT_FDCWD';
   if (kind === 'hex') return `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
   if (kind === 'octal') return `0${value.toString(8)}`;
-  if (typeof kind === 'string') return String(value);
+  if (typeof kind === 'string' || 'words' in kind) return String(value);
   if ('oneOf' in kind) {
     const name = Object.keys(kind.oneOf).find(key => BigInt(kind.oneOf[key]!) === BigInt(value));
     return name ? kind.prefix + name : String(value);

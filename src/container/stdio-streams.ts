@@ -49,13 +49,13 @@ export function connectPty(): Connected {
     open() {
       input = writableTo(keys.fd);
       output = readableFrom(master.fd);
-      // Held until all output is read: the terminal would hang up whenever the payload closes its last descriptor.
-      output.once('close', () => slave[Symbol.dispose]());
       return { stdin: input, stdout: output, stderr: null };
     },
     finish() {
       input?.destroy();
       output?.finish();
+      // Held until now: the terminal would hang up whenever the payload closes its last descriptor.
+      slave[Symbol.dispose]();
     },
     resize(columns, rows) {
       if (!output?.destroyed) setWindowSize(master.fd, { rows, columns, width: 0, height: 0 });

@@ -198,7 +198,9 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       const isBack = carriedOut(batch);
       collect(results, batch);
       if (isBack) return results;
-      if (!calls[results.length]?.name.startsWith('execve')) throw died(batch);
+      const last = calls[results.length];
+      if (!last?.name.startsWith('execve')) throw died(batch);
+      trace.sink?.(`agent ${pid}`, last, 0);
       return undefined;
     },
     sendFds(fds) {

@@ -186,7 +186,7 @@ test('errors are written as a person would write the calls', () => {
       call('execve', '/no', ['a', 'b "c"'], ['X=1']),
       'execve("/no", ["a", "b \\"c\\""], ["X=1"]): No such file or directory (ENOENT)',
     ],
-    [call('write', 9999, text('xyz'), 3), 'write(9999, {3 bytes}, 3): Bad file descriptor (EBADF)'],
+    [call('write', 9999, text('xyz'), 3), 'write(9999, "xyz", 3): Bad file descriptor (EBADF)'],
     [
       call('waitid', P.PIDFD, 9999, null, 4, null),
       'waitid(P_PIDFD, 9999, NULL, WEXITED, NULL): Bad file descriptor (EBADF)',

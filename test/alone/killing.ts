@@ -96,7 +96,8 @@ const begin = performance.now();
 await together(at => killAfter(at, isReady => isReady));
 result.latest = Math.max(80, 1.3 * (performance.now() - begin));
 
-const before = hostState();
+// This process's own descriptors are not nspawn's: the runtime closes those of ended children when it likes.
+const { descriptors: _, ...before } = hostState();
 let left = Number(times);
 result.ready = 0;
 await together(async at => {

@@ -28,6 +28,9 @@ const USES: (() => Promise<unknown>)[] = [
   async () => toItsEnd(await spawn(shell('', { command }))),
   async () => toItsEnd(await spawn(shell('', { command, stdio: [nothing, nothing, nothing] }))),
   async () => toItsEnd(await spawn(shell('', { command, stdio: 'pty' }))),
+  // Nobody reads what it prints.
+  async () => await (await spawn(shell('echo out; echo err >&2'))).exited,
+  async () => await (await spawn(shell('', { command, stdio: 'pty' }))).exited,
   async () => {
     await using _ = await spawn(shell('', { command: ['/bin/sleep', '1000'] }));
   },
