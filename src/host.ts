@@ -4,8 +4,8 @@
  */
 import { allowing, call } from '../syscalls/call.ts';
 import { AT, O, S } from '../syscalls/constants.ts';
-import { type OwnedFd, owned } from '../syscalls/fd.ts';
-import { type FileStatus, fileType, readAll, statusOf } from '../syscalls/file.ts';
+import { owned } from '../syscalls/fd.ts';
+import { type FileStatus, fileType, readAll, statusOfPath } from '../syscalls/file.ts';
 import { perform, syscall } from '../syscalls/syscall.ts';
 
 /** Longest path and symlink target, linux/limits.h PATH_MAX */
@@ -16,19 +16,10 @@ const LARGEST_FILE = 16 << 20;
 /** Errors that mean that a path leads nowhere. */
 const NOTHING_THERE = ['ENOENT', 'ENOTDIR'];
 
-/** Opens a path as O_PATH; undefined when there is nothing, which `missing` errors say. Throws SyscallError. */
-function openPath(path: string, ...missing: string[]): OwnedFd | undefined {
-  const fd = perform(allowing(call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0), ...missing));
-  return fd < 0 ? undefined : owned(fd);
-}
-
 /** Status of what a path leads to; undefined when there is nothing. Throws SyscallError. */
 export function hostStatus(path: string): FileStatus | undefined {
-  using opened = openPath(path, ...NOTHING_THERE);
-  if (!opened) return undefined;
-  const { call: look, status } = statusOf(opened.fd);
-  perform(look);
-  return status();
+  const { call: look, status } = statusOfPath(path);
+  return perform(allowing(look, ...NOTHING_THERE)) < 0 ? undefined : status();
 }
 
 export const hostHas = (path: string): boolean => hostStatus(path) !== undefined;
@@ -36,8 +27,10 @@ export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) ===
 
 /** A path without symlinks, `.` and `..`; undefined when its last name is missing. Throws SyscallError. */
 export function canonicalPath(path: string): string | undefined {
-  using opened = openPath(path, 'ENOENT');
-  return opened && readLink(`/proc/self/fd/${opened.fd}`);
+  const fd = perform(allowing(call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0), 'ENOENT'));
+  if (fd < 0) return undefined;
+  using opened = owned(fd);
+  return readLink(`/proc/self/fd/${opened.fd}`);
 }
 
 /** A symlink's target; undefined when there is none. Throws SyscallError. */

@@ -6,7 +6,7 @@ import { type Ending, signalProcess } from '../syscalls/process.ts';
 import { runInTree } from './container/run-in-tree.ts';
 import { startContainer } from './container/start.ts';
 import { connect } from './container/stdio.ts';
-import { ended } from './container/wait.ts';
+import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import type { ContainerOptions } from './options.ts';
 import { buildPlan } from './plan/plan.ts';
@@ -23,6 +23,11 @@ export interface SpawnOptions extends ContainerOptions {
   stdio?: Stdio;
   /** Default: one that says nothing. */
   logger?: Logger;
+  /**
+   * Milliseconds that spawn() waits for the end of the container, with nothing else going on in this process: what ends
+   * soon needs no watching. Default: 0.
+   */
+  patience?: number;
 }
 
 /** How a container ended. */
@@ -50,6 +55,8 @@ export interface Container extends AsyncDisposable {
   readonly stderr: Readable | null;
   /** Resolves when the container has ended and nothing is left of it. */
   readonly exited: Promise<Ended>;
+  /** How it ended; undefined while it runs. */
+  readonly ending: Ended | undefined;
   /** Sends a signal, by default SIGKILL, to the container's first process; with SIGKILL all of them end. */
   kill(signal?: number): void;
   /**
@@ -66,7 +73,7 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
-  const { stdio = 'pipe', logger = silentLogger, ...containerOptions } = options;
+  const { stdio = 'pipe', logger = silentLogger, patience = 0, ...containerOptions } = options;
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams');
 
@@ -79,13 +86,19 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const streams = connected.open();
 
   let isOver = false;
-  const exited = ended(pidfd)
-    .finally(() => {
+  let ending: Ended | undefined;
+  const untilEnded = async (): Promise<Ended> => {
+    try {
+      const how = endedWithin(pidfd, patience) ?? (await ended(pidfd));
+      ending = describeEnding(how, plan.shareSystem);
+      return ending;
+    } finally {
       isOver = true;
       connected.finish();
       resources.dispose();
-    })
-    .then(ending => describeEnding(ending, plan.shareSystem));
+    }
+  };
+  const exited = untilEnded();
   const kill = (signal: number = SIG.KILL) => {
     if (!isOver) signalProcess(pidfd, signal);
   };
@@ -96,6 +109,9 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
     pid,
     ...streams,
     exited,
+    get ending() {
+      return ending;
+    },
     kill,
     terminate() {
       kill(plan.killSignal);

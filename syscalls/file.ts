@@ -80,11 +80,22 @@ const STATX_OFFSETS = {
   total: 256,
 } as const;
 
-/** statx of what a descriptor refers to; `status` reads it once the call has run. */
-export function statusOf(fd: Fd): { call: Call; status: () => FileStatus } {
+/** A call, and what reads its answer once it has run. */
+interface StatusCall {
+  call: Call;
+  status: () => FileStatus;
+}
+
+/** statx of what a descriptor refers to. */
+export const statusOf = (fd: Fd): StatusCall => statx(fdOf(fd), '', AT.EMPTY_PATH | AT.SYMLINK_NOFOLLOW);
+
+/** statx of what a path leads to. */
+export const statusOfPath = (path: string): StatusCall => statx(AT.FDCWD, path, 0);
+
+function statx(at: Argument, path: string, flags: number): StatusCall {
   const bytes = new Uint8Array(STATX_OFFSETS.total);
   return {
-    call: call('statx', fdOf(fd), '', AT.EMPTY_PATH | AT.SYMLINK_NOFOLLOW, STATX.BASIC_STATS, { out: bytes }),
+    call: call('statx', at, path, flags, STATX.BASIC_STATS, { out: bytes }),
     status() {
       const view = new DataView(bytes.buffer);
       return {

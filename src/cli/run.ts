@@ -14,6 +14,9 @@ import type { ParsedCommandLine } from './parse.ts';
 
 const EXIT_FAILURE = 1;
 
+/** To watch a container takes threads, which take longer to start than a short program to run. */
+const PATIENCE_MS = 5;
+
 /** Runs a container, again after each restart that its payload asks for. Resolves to nspawn's exit status. */
 export async function run(line: ParsedCommandLine, log: CommandLineLogger): Promise<number> {
   const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
@@ -40,7 +43,7 @@ async function runOnce(
     if (mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
   }
   const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
-  await using container = await spawn({ ...options, stdio, logger: log });
+  await using container = await spawn({ ...options, stdio, logger: log, patience: PATIENCE_MS });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
   await log.release();
@@ -50,7 +53,7 @@ async function runOnce(
   using forwarder =
     pty && (mode === 'interactive' || mode === 'read-only') ? forward(pty.master.fd, mode, container) : undefined;
   log.rawTerminal = isTerminal(2) && (forwarder?.savedTerminals().length ?? 0) > 0;
-  const ended = await container.exited;
+  const ended = container.ending ?? (await container.exited);
   await forwarder?.finish();
   log.rawTerminal = false;
   return { ...ended, machine: container.machine };

@@ -103,8 +103,10 @@ export function forwardConsole(options: ForwardOptions): Forwarder {
       requestKill: onKillRequest,
       fail,
     };
-    const outputDone = forwardOutput(session).catch(fail);
-    if (input) forwardInput(session, input).catch(fail);
+    // A turn later, for `finish` may be called at once: of a container that has ended only the output is left.
+    const begun = Promise.resolve();
+    const outputDone = begun.then(() => forwardOutput(session)).catch(fail);
+    if (input) begun.then(() => forwardInput(session, input)).catch(fail);
 
     const dispose = () => {
       if (session.isOver) return;

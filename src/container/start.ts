@@ -8,7 +8,7 @@ import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { makeHome } from '../execute/home.ts';
 import { openHostObject, openSource } from '../execute/host-objects.ts';
-import { runPayload, type Streams } from '../execute/payload.ts';
+import { type PreparedPayload, preparePayload, runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import type { Logger } from '../log.ts';
@@ -67,16 +67,19 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
   }
   const { bringLoopbackUp } = plan.privateNetwork ? await import('../execute/loopback.ts') : {};
-  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, bringLoopbackUp });
+  let prepared: PreparedPayload | undefined;
+  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, bringLoopbackUp }, () => {
+    resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
+    prepared = preparePayload(plan.payload, agentStreams);
+  });
 
   const user = await resolveUser(plan.payload, agent.pid, runInTree);
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined) attempt(`setting the OOM score adjustment to ${score}`, () => setOomScore(agent.pid, score));
-  resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
 
-  runPayload(agent, plan.payload, user, agentStreams);
+  runPayload(agent, prepared!, user);
   agent.detach();
   resources.use(owned(agent.pidfd));
   return { pid: agent.pid, pidfd: agent.pidfd, resources: resources.move() };

@@ -1,5 +1,6 @@
 /** Waits for the ends of child processes without holding up the event loop. */
 import process from 'node:process';
+import { readableWithin } from '../../syscalls/fd.ts';
 import { type Ending, reapIfEnded } from '../../syscalls/process.ts';
 
 interface Waiting {
@@ -12,6 +13,13 @@ const waiting = new Set<Waiting>();
 /** Keeps the event loop going, and looks again in case a signal was lost. */
 let timer: NodeJS.Timeout | undefined;
 const LOOK_AGAIN_MS = 500;
+
+/**
+ * Waits this many milliseconds for a child's end, with nothing else going on in this thread, and reaps it; undefined if
+ * it still runs. Throws an Error if somebody else has reaped it.
+ */
+export const endedWithin = (pidfd: number, milliseconds: number): Ending | undefined =>
+  milliseconds > 0 && readableWithin(pidfd, milliseconds / 1000) ? reapIfEnded(pidfd) : undefined;
 
 /** Resolves to a child's ending once it has ended, and reaps it. */
 export function ended(pidfd: number): Promise<Ending> {

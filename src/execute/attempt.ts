@@ -1,7 +1,6 @@
 /** Work whose errors tell what was being done. */
-import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
+import { AgentDiedError } from '../../syscalls/agent/agent.ts';
 import type { Call } from '../../syscalls/call.ts';
-import { SyscallError } from '../../syscalls/syscall.ts';
 
 /** A step's failure: what was being done and why it failed. `cause` is the error of the call that failed. */
 export class StepError extends Error {
@@ -23,14 +22,4 @@ export function attempt<Result>(doing: string, work: () => Result): Result {
 export interface Piece {
   doing: string;
   calls: readonly Call[];
-}
-
-/** Runs pieces as one batch; a call that fails tells its piece. Throws StepError, AgentDiedError as it is. */
-export function runPieces(agent: Agent, pieces: readonly Piece[]): void {
-  try {
-    agent.run(pieces.flatMap(({ calls }) => calls));
-  } catch (error) {
-    const failed = error instanceof SyscallError && pieces.find(({ calls }) => calls.includes(error.call));
-    throw failed ? new StepError(failed.doing, error) : error;
-  }
 }

@@ -15,7 +15,7 @@ import {
 import { attachMount, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
-import { containerView } from '../root-view.ts';
+import { containerView, type RootView } from '../root-view.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
 import type { StaticAction } from './static-steps.ts';
@@ -104,10 +104,13 @@ export const DYNAMIC_STEPS: {
     const content = readHostFile(from);
     using container = containerView(agent.pid);
     const { parent, name } = splitPath(path);
-    if (!replace && container.readLink(path) !== undefined) {
+    const isLink = container.readLink(path) !== undefined;
+    if (isLink && !replace) {
       log.debug(`leaving ${path} as it is: it is a symlink`);
       return;
     }
+    // To write what is there already would take longer than all mounts together, and wear the disk.
+    if (!isLink && holds(container, path, content)) return;
     agent.run([
       ...makeDirectories(HERE, parent, 0o755),
       ...makeInDirectory(HERE, parent, at => [
@@ -136,6 +139,13 @@ export const DYNAMIC_STEPS: {
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };
+
+/** Whether a regular file of the container has just this content. */
+function holds(container: RootView, path: string, content: Buffer): boolean {
+  const found = container.status(path);
+  if (!found || fileType(found.mode) !== S.IFREG || found.size !== content.length) return false;
+  return container.readText(path) === content.toString();
+}
 
 const UNSET_LOGINUID = '4294967295';
 const writeText = (open: Call, text: string): Call =>

@@ -24,10 +24,11 @@ import {
   setUmask,
 } from '../../syscalls/process.ts';
 import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
+import { SyscallError } from '../../syscalls/syscall.ts';
 import { readHostFile } from '../host.ts';
 import { capabilityNames } from '../options/capabilities.ts';
 import type { Payload } from '../plan/steps.ts';
-import { type Piece, runPieces } from './attempt.ts';
+import { type Piece, StepError } from './attempt.ts';
 import { payloadEnvironment, variable } from './environment.ts';
 import { limitPieces } from './limits.ts';
 import type { User } from './user.ts';
@@ -46,32 +47,44 @@ const SHELLS = [
 /** Standard input, output and error, as the agent has them; 'console' is /dev/console as controlling terminal. */
 export type Streams = readonly [number, number, number] | 'console';
 
+/** What is known of the last steps before the payload's user is. */
+export interface PreparedPayload {
+  payload: Payload;
+  confine: Piece[];
+  session: Piece;
+  signals: Piece;
+}
+
+/** Works the last steps out, for which it looks at this process. Throws SyscallError. */
+export function preparePayload(payload: Payload, streams: Streams): PreparedPayload {
+  return {
+    payload,
+    confine: [
+      { doing: 'connecting the standard streams', calls: streamCalls(streams) },
+      ...limitPieces(payload.rlimits),
+      ...confinement(payload),
+      ...(payload.asPid2
+        ? [{ doing: 'starting an init', calls: [setName('nspawn-init'), setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] }]
+        : []),
+    ],
+    session: { doing: 'starting a session', calls: session(streams) },
+    signals: { doing: 'resetting the signals', calls: signals() },
+  };
+}
+
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
-export function runPayload(agent: Agent, payload: Payload, user: User, streams: Streams): void {
-  const { chdir } = payload;
-  runPieces(agent, [
-    { doing: 'connecting the standard streams', calls: streamCalls(streams) },
-    ...limitPieces(payload.rlimits),
-    ...confinement(payload),
-    ...(payload.asPid2
-      ? [{ doing: 'starting an init', calls: [setName('nspawn-init'), setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] }]
-      : []),
-    { doing: 'starting a session', calls: session(streams) },
+export function runPayload(agent: Agent, { payload, confine, session, signals }: PreparedPayload, user: User): void {
+  const { chdir = payload.boot || payload.command.length ? undefined : user.home } = payload;
+  const change: Call = { ...call('chdir', chdir ?? ''), allow: payload.chdir ? undefined : 'any' };
+  const pieces = [
+    ...confine,
+    session,
     { doing: `becoming the user ${user.name}`, calls: identity(user) },
-    ...(chdir ? [{ doing: `changing into the directory ${chdir}`, calls: [call('chdir', chdir)] }] : []),
-    { doing: 'resetting the signals', calls: signals() },
-  ]);
+    ...(chdir ? [{ doing: `changing into the directory ${chdir}`, calls: [change] }] : []),
+    signals,
+  ];
   const environment = payloadEnvironment(payload, user);
-  if (payload.boot) {
-    const inits = INITS.map(init => ({ program: init, argv: [init, ...payload.command] }));
-    execFirst(agent, inits, environment, 'an init');
-  } else if (payload.command.length) {
-    execCommand(agent, payload.command, environment);
-  } else {
-    if (!payload.chdir) agent.run([{ ...call('chdir', user.home), allow: 'any' }]);
-    const shells = SHELLS.map(([program, name]) => ({ program, argv: [name] }));
-    execFirst(agent, shells, environment, 'a shell');
-  }
+  execFirst(agent, pieces, candidates(payload, environment), environment);
 }
 
 /** Puts the streams on 0 to 2, and closes everything else of the host's. */
@@ -162,49 +175,64 @@ interface Candidate {
   argv: string[];
 }
 
-/** execvp(3): a name without a slash is searched in the payload's PATH, a file without a format goes to a shell. */
-function execCommand(agent: Agent, command: string[], environment: string[]): void {
-  const [name = ''] = command;
+/** The programs to try in their order, and what they stand for. */
+interface Candidates {
+  what: string;
+  programs: readonly Candidate[];
+}
+
+function candidates(payload: Payload, environment: string[]): Candidates {
+  const { boot, command } = payload;
+  if (boot) return { what: 'an init', programs: INITS.map(program => ({ program, argv: [program, ...command] })) };
+  const [name] = command;
+  if (name === undefined) {
+    return { what: 'a shell', programs: SHELLS.map(([program, shell]) => ({ program, argv: [shell] })) };
+  }
+  // execvp(3): a name without a slash is searched in the payload's PATH.
   const directories = (variable(environment, 'PATH') ?? '').split(':');
-  const programs = name.includes('/') ? [name] : directories.map(directory => `${directory || '.'}/${name}`);
-  execFirst(
-    agent,
-    programs.map(program => ({ program, argv: command })),
-    environment,
-    name,
-  );
+  const paths = name.includes('/') ? [name] : directories.map(directory => `${directory || '.'}/${name}`);
+  return { what: name, programs: paths.map(program => ({ program, argv: command })) };
 }
 
 /** Errors after which the next place is tried. */
 const NOT_HERE = ['ENOENT', 'ENOTDIR', 'EACCES', 'ENAMETOOLONG', 'ELOOP'];
 
-/** Executes the first candidate that can be. Throws when none can; `what` is what was looked for. */
-function execFirst(agent: Agent, candidates: readonly Candidate[], environment: string[], what: string): void {
-  let failure = 'ENOENT';
-  let at = candidates[0]?.program ?? what;
-  for (let next = 0; next < candidates.length; ) {
-    const rest = candidates.slice(next);
-    const results = agent.exec(
-      rest.map(({ program, argv }) => ({ ...call('execve', program, argv, environment), allow: ['ENOENT'] })),
-    );
-    if (!results) return;
-    const tried = rest[results.length - 1]!;
-    const error = errnoByNumber(-results.at(-1)!).name;
-    if (error === 'ENOEXEC') {
-      const shell = { program: '/bin/sh', argv: ['sh', tried.program, ...tried.argv.slice(1)] };
-      execFirst(agent, [shell], environment, tried.program);
-      return;
-    }
-    if (failure === 'ENOENT') [failure, at] = [error, tried.program];
-    if (!NOT_HERE.includes(error)) break;
-    next += results.length;
+/**
+ * Runs pieces, and then executes the first candidate that can be. One without a format that the kernel knows goes to a
+ * shell, as with execvp(3). Throws StepError for a piece that failed, or an Error when there is nothing to execute.
+ */
+function execFirst(
+  agent: Agent,
+  pieces: readonly Piece[],
+  { what, programs }: Candidates,
+  environment: string[],
+): void {
+  const executions = programs.map(({ program, argv }): Call => {
+    return { ...call('execve', program, argv, environment), allow: NOT_HERE };
+  });
+  let results: number[] | undefined;
+  try {
+    results = agent.exec([...pieces.flatMap(({ calls }) => calls), ...executions]);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const failed = pieces.find(({ calls }) => calls.includes(error.call));
+    if (failed) throw new StepError(failed.doing, error);
+    const tried = programs[executions.indexOf(error.call)]!;
+    if (error.code !== 'ENOEXEC') throw cannotRun(tried.program, error.code);
+    const shell = { program: '/bin/sh', argv: ['sh', tried.program, ...tried.argv.slice(1)] };
+    execFirst(agent, [], { what: tried.program, programs: [shell] }, environment);
+    return;
   }
-  const { text, name } = errnoByNumber(errnoNumber(failure));
-  const place =
-    candidates.length === 1
-      ? at
-      : failure === 'ENOENT'
-        ? `${what} (looked for ${candidates.map(({ program }) => program).join(', ')})`
-        : at;
-  throw new Error(`running ${place} in the container: ${text} (${name})`);
+  if (!results) return;
+  const errors = results.slice(-executions.length).map(result => errnoByNumber(-result).name);
+  // A program that is there, and can't be run, says more than places where there is none.
+  const there = errors.findIndex(error => error !== 'ENOENT');
+  if (there >= 0) throw cannotRun(programs[there]!.program, errors[there]!);
+  const places = programs.map(({ program }) => program).join(', ');
+  throw cannotRun(programs.length === 1 ? places : `${what} (looked for ${places})`, 'ENOENT');
+}
+
+function cannotRun(program: string, error: string): Error {
+  const { text, name } = errnoByNumber(errnoNumber(error));
+  return new Error(`running ${program} in the container: ${text} (${name})`);
 }

@@ -24,10 +24,18 @@ export interface Setup {
 
 /**
  * Carries out steps in their order. Steps whose calls are known beforehand go to the agent in one batch; a failing
- * call tells its step. Throws StepError when a step fails that must not, AgentDiedError when the agent is gone.
+ * call tells its step. `meanwhile` is done by this process while the agent is at the first batch. Throws StepError when a
+ * step fails that must not, AgentDiedError when the agent is gone.
  */
-export function carryOut(steps: readonly Step[], setup: Setup): void {
+export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => void): void {
   let batch: BatchedStep[] = [];
+  let first: typeof meanwhile | undefined = meanwhile;
+  const run = () => {
+    if (batch.length === 0) return;
+    runBatch(batch, setup, first);
+    batch = [];
+    first = undefined;
+  };
   for (const step of steps) {
     setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
     const dynamic = (DYNAMIC_STEPS as Partial<Record<StepAction['do'], Dynamic>>)[step.action.do];
@@ -35,11 +43,10 @@ export function carryOut(steps: readonly Step[], setup: Setup): void {
       batch.push(prepare(step, setup));
       continue;
     }
-    runBatch(batch, setup);
-    batch = [];
+    run();
     reporting(step, setup, () => dynamic(step.action as DynamicAction, setup));
   }
-  runBatch(batch, setup);
+  run();
 }
 
 type Dynamic = (action: DynamicAction, setup: Setup) => void;
@@ -63,11 +70,13 @@ function prepare(step: Step, { fds }: Setup): BatchedStep {
   return { step, calls, after, allowed };
 }
 
-function runBatch(batch: readonly BatchedStep[], setup: Setup): void {
-  if (batch.length === 0) return;
+function runBatch(batch: readonly BatchedStep[], setup: Setup, meanwhile?: () => void): void {
   let results: number[];
   try {
-    results = setup.agent.run(batch.flatMap(({ calls }) => calls));
+    results = setup.agent.run(
+      batch.flatMap(({ calls }) => calls),
+      meanwhile,
+    );
   } catch (error) {
     const failed = error instanceof SyscallError && batch.find(step => step.calls.includes(error.call));
     if (!failed) throw error;

@@ -57,6 +57,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
+    ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     ...root.before,
     ...custom.before,
     must({ do: 'enter root' }),
@@ -73,7 +74,6 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...zone.steps,
     ...resolvConf.steps,
     ...custom.steps,
-    ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
   ];
 

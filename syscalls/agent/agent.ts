@@ -47,14 +47,17 @@ export interface Agent extends Disposable {
   readonly arena: Arena;
   /**
    * Runs calls in their order; returns their results. An error stops the batch and throws SyscallError, unless the
-   * call allows it; then its result is -errno. Throws AgentDiedError if the agent is gone.
+   * call allows it; then its result is -errno. Throws AgentDiedError if the agent is gone. `meanwhile` is done by this
+   * process while the agent is at it.
    */
-  run(calls: readonly Call[]): number[];
+  run(calls: readonly Call[], meanwhile?: () => void): number[];
   /**
-   * Runs calls until an execve among them succeeds: returns undefined then. Otherwise returns the results of the calls
-   * that ran. Throws AgentDiedError if the agent died in another call; one that dies in an execve died as the program.
+   * As run, but an execve among the calls that succeeds ends it: undefined then. Throws AgentDiedError if the agent died
+   * in another call; one that dies in an execve died as the program.
    */
   exec(calls: readonly Call[]): number[] | undefined;
+  /** Has calls run without waiting for it. Nobody learns what became of them; whatever is asked next comes after them. */
+  send(calls: readonly Call[]): void;
   /** Sends descriptors; returns the numbers that the agent has them under. */
   sendFds(fds: readonly number[]): number[];
   /**
@@ -113,25 +116,30 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     return lost;
   };
 
-  const write = (calls: readonly Call[]): WrittenBatch => {
-    if (lost) throw lost;
-    if (!attached) throw new AgentDiedError(`the container's agent (process ${pid}) was let go`);
-    return writeBatch(arena, calls);
-  };
+  const died = (batch: WrittenBatch) => lose('died in', batch, howItEnded(pidfd));
 
-  /**
-   * Has the agent run a batch; `between` happens while it is at it. True: it has answered. False: the other end of the
-   * socket is closed. Throws AgentDiedError if the agent was gone before, or is stuck.
-   */
-  const carriedOut = (batch: WrittenBatch, between?: () => void): boolean => {
+  /** Has the agent run a batch. Throws AgentDiedError if it was gone before. */
+  const start = (batch: WrittenBatch): void => {
     if (perform(wake) !== 1) throw lose('died before', batch, howItEnded(pidfd));
-    between?.();
+  };
+  /** Waits for it. False: the other end of the socket is closed. Throws AgentDiedError if the agent is stuck. */
+  const isAnswered = (batch: WrittenBatch): boolean => {
     if (!readableWithin(control, longestBatch)) throw lose(`is stuck since ${longestBatch} s in`, batch);
     over = perform(hear) !== 1;
     batch.copyBack();
     return !over;
   };
-  const died = (batch: WrittenBatch) => lose('died in', batch, howItEnded(pidfd));
+
+  /** A batch that was sent, and not waited for. */
+  let sent: WrittenBatch | undefined;
+
+  const write = (calls: readonly Call[]): WrittenBatch => {
+    if (lost) throw lost;
+    if (!attached) throw new AgentDiedError(`the container's agent (process ${pid}) was let go`);
+    if (sent && !isAnswered(sent)) throw died(sent);
+    sent = undefined;
+    return writeBatch(arena, calls);
+  };
 
   /** Adds what calls have returned since; a call that stopped the batch comes last. */
   const collect = (results: number[], { calls, result: resultOf }: WrittenBatch): void => {
@@ -143,16 +151,24 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     }
   };
 
-  const run = (calls: readonly Call[]): number[] => {
+  /** Undefined: an execve has succeeded. */
+  const runUntilExec = (calls: readonly Call[], mayExec: boolean, meanwhile?: () => void): number[] | undefined => {
     const batch = write(calls);
     const results: number[] = [];
     let tries = 1;
     while (results.length < calls.length) {
       // The agent knows one allowed error of each call; others stop the batch, and it goes on behind them.
       batch.startAt(results.length);
-      const isBack = carriedOut(batch);
+      start(batch);
+      if (results.length === 0) meanwhile?.();
+      const isBack = isAnswered(batch);
       collect(results, batch);
-      if (!isBack) throw died(batch);
+      if (!isBack) {
+        const next = calls[results.length];
+        if (!mayExec || !next?.name.startsWith('execve')) throw died(batch);
+        trace.sink?.(`agent ${pid}`, next, 0);
+        return undefined;
+      }
       const last = calls[results.length - 1]!;
       const result = results.at(-1)!;
       if (last.name === 'openat2' && result === -EAGAIN && tries++ < MOST_TRIES) {
@@ -164,6 +180,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     }
     return results;
   };
+  const run = (calls: readonly Call[], meanwhile?: () => void) => runUntilExec(calls, false, meanwhile)!;
 
   /**
    * True once the agent's end of the socket is closed. No process has the arena then: the kernel takes memory away
@@ -191,17 +208,12 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     pidfd,
     arena,
     run,
-    exec(calls) {
+    exec: calls => runUntilExec(calls, true),
+    send(calls) {
       const batch = write(calls);
       batch.startAt(0);
-      const results: number[] = [];
-      const isBack = carriedOut(batch);
-      collect(results, batch);
-      if (isBack) return results;
-      const last = calls[results.length];
-      if (!last?.name.startsWith('execve')) throw died(batch);
-      trace.sink?.(`agent ${pid}`, last, 0);
-      return undefined;
+      start(batch);
+      sent = batch;
     },
     sendFds(fds) {
       if (fds.length === 0) return [];
@@ -209,16 +221,14 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       const receive = receiveFds(CONTROL_FD, fds.length);
       const batch = write([receive.call]);
       batch.startAt(0);
-      let sent = 0;
-      const isBack = carriedOut(batch, () => {
-        sent = perform(allowing(send));
-        // The agent waits for a byte in any case.
-        if (sent < 0) perform(wake);
-      });
-      if (!isBack) throw died(batch);
-      if (sent < 0) throw new SyscallError(send, errnoByNumber(-sent));
-      const result = batch.result(0)!;
-      if (result < 0) throw new SyscallError(receive.call, errnoByNumber(-result));
+      start(batch);
+      const result = perform(allowing(send));
+      // The agent waits for a byte in any case.
+      if (result < 0) perform(wake);
+      if (!isAnswered(batch)) throw died(batch);
+      if (result < 0) throw new SyscallError(send, errnoByNumber(-result));
+      const got = batch.result(0)!;
+      if (got < 0) throw new SyscallError(receive.call, errnoByNumber(-got));
       const received = receive.fds();
       if (received.length === fds.length) return received;
       run(received.map(fd => call('close', fd)));

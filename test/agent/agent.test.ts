@@ -30,6 +30,32 @@ test('calls run in the agent, in their order, and return their results', () => {
   assert.equal(agent.run([]), []);
 });
 
+test('this process can do something while the agent runs its calls', () => {
+  using ends = pipe();
+  using agent = plainAgent({ fds: [ends.read.fd] });
+  const got = new Uint8Array(4);
+  const read = call('read', ends.read.fd, { out: got }, 4);
+  // The agent waits for it.
+  const meanwhile = () => void syscall('write', ends.write.fd, text('word'), 4);
+  assert.equal(agent.run([read], meanwhile), [4]);
+  assert.is(Buffer.from(got).toString(), 'word');
+});
+
+test('calls can be sent without waiting: what is asked next comes after them', () => {
+  using ends = pipe();
+  using agent = plainAgent({ fds: [ends.write.fd] });
+  const write = (word: string) => call('write', ends.write.fd, text(word), word.length);
+  agent.send([write('one ')]);
+  agent.send([write('two '), NOT_OPEN, write('never ')]);
+  assert.equal(agent.run([write('three')]), [5]);
+  assert.is(readText(ends.read.fd), 'one two three');
+  agent.send([call('exit_group', 3)]);
+  assert.match(
+    thrown(AgentDiedError, () => agent.run([write('no')])).message,
+    /died in exit_group\(3\): exit status 3$/,
+  );
+});
+
 test('an error stops the batch, and tells the call and why it failed', () => {
   using ends = pipe();
   using agent = plainAgent({ fds: [ends.write.fd] });
@@ -241,23 +267,21 @@ test('of several execves the first that succeeds counts', () => {
   }
 });
 
-test('an execve that fails is a result, and the agent is there for another try', () => {
+test('an execve that fails is an error or, if allowed, a result, and the agent is there for another try', () => {
   using agent = plainAgent();
-  const [E2BIG, ENOENT, ENOEXEC, EACCES] = [-7, -2, -8, -13];
+  const fails = (...calls: Call[]) => thrown(SyscallError, () => agent.exec(calls)).code;
   // One string may have 128 KiB: execve(2).
-  assert.equal(agent.exec([call('execve', '/bin/true', ['true', 'x'.repeat(200_000)], [])]), [E2BIG]);
-  assert.equal(agent.exec([call('execve', '/bin/true', ['true', ...Array(70).fill('y'.repeat(100_000))], [])]), [
-    E2BIG,
-  ]);
-  assert.equal(agent.exec([call('execve', '/does/not/exist', ['x'], []), call('getpid')]), [ENOENT]);
-  assert.equal(agent.exec([call('execve', '/dev/null', ['x'], [])]), [EACCES]);
+  assert.is(fails(call('execve', '/bin/true', ['true', 'x'.repeat(200_000)], [])), 'E2BIG');
+  assert.is(fails(call('execve', '/bin/true', ['true', ...Array(70).fill('y'.repeat(100_000))], [])), 'E2BIG');
+  assert.is(fails(call('execve', '/does/not/exist', ['x'], []), call('getpid')), 'ENOENT');
   const file = call('memfd_create', 'x', MFD.CLOEXEC);
-  const [, , result] = agent.exec([
-    file,
-    call('fchmod', resultOf(file), 0o755),
-    call('execveat', resultOf(file), '', ['x'], [], AT.EMPTY_PATH),
-  ])!;
-  assert.is(result, ENOEXEC);
+  const empty = call('execveat', resultOf(file), '', ['x'], [], AT.EMPTY_PATH);
+  assert.is(fails(file, call('fchmod', resultOf(file), 0o755), empty), 'ENOEXEC');
+  // The agent itself goes on after the first error that is allowed.
+  const places = ['/does/not/exist', '/dev/null', '/etc'].map(path =>
+    allowing(['ENOENT', 'EACCES'], call('execve', path, ['x'], [])),
+  );
+  assert.equal(agent.exec([...places, call('getpid')]), [-2, -13, -13, agent.pid]);
   assert.equal(agent.run([call('getpid')]), [agent.pid]);
 });
 

@@ -1,5 +1,5 @@
 /** --timezone= and --resolv-conf=, on hosts of different kinds. */
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -160,6 +160,7 @@ const stub = { 'stub-resolv.conf': 'of the stub', 'resolv.conf': 'uplink' };
 const resolvers: Record<string, Case & { expect: string; warns?: RegExp }> = {
   "auto copies the host's": { expect: 'of the host' },
   "auto copies the stub's where systemd-resolved runs": { resolved: stub, expect: 'of the stub' },
+  'auto copies also over one of the same size': { tree: { 'etc/resolv.conf': 'of the h0st' }, expect: 'of the host' },
   'auto binds to a read-only tree': { options: ['--read-only'], expect: 'of the host\n/etc/resolv.conf ro' },
   'auto leaves a symlink': { tree: { 'etc/resolv.conf': '-> elsewhere' }, expect: '-> elsewhere' },
   'auto binds where a dangling symlink of a read-only tree points to': {
@@ -222,6 +223,19 @@ check("what a container does to its copy, it does not do to the host's", () => {
   using copy = copyTree(busyboxTree());
   commandLine(':', '-D', copy.path, '--timezone=off', '/bin/sh', '-c', 'echo changed >/etc/resolv.conf');
   assert.is(readFileSync('/etc/resolv.conf', 'utf8'), before);
+});
+
+check('a resolv.conf that is right already is not written', () => {
+  using etc = temporaryDirectory();
+  using copy = copyTree(busyboxTree());
+  const same = { 'resolv.conf': 'nameserver 192.0.2.1\n' };
+  put(etc.path, same);
+  put(join(copy.path, 'etc'), same);
+  const file = join(copy.path, 'etc/resolv.conf');
+  const before = statSync(file, { bigint: true });
+  const { status } = commandLine(`mount --bind ${etc.path} /etc`, '-D', copy.path, '--timezone=off', '/bin/true');
+  const after = statSync(file, { bigint: true });
+  assert.equal([status, after.ino, after.ctimeNs], [0, before.ino, before.ctimeNs]);
 });
 
 test.run();

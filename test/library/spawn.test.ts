@@ -29,6 +29,16 @@ it('output can be read after the end', async () => {
   assert.equal(await Promise.all([textOf(container.stdout!), textOf(container.stderr!)]), ['out\n', 'err\n']);
 });
 
+it('with patience, what ends soon has ended when spawn() resolves', async () => {
+  const short = await spawn(shell('echo out; exit 3', { patience: 60_000 }));
+  assert.equal([short.ending, await short.exited], [{ exitStatus: 3 }, { exitStatus: 3 }]);
+  assert.is(await textOf(short.stdout!), 'out\n');
+  const long = await spawn(shell('read line; exit 4', { patience: 1 }));
+  assert.is(long.ending, undefined);
+  long.stdin!.end('\n');
+  assert.equal([await long.exited, long.ending], [{ exitStatus: 4 }, { exitStatus: 4 }]);
+});
+
 it('5 MB just before the end', async () => {
   const container = await spawn(shell(printing(5 << 20)));
   const checker = printedChecker();
