@@ -43,6 +43,8 @@ export interface Forwarder extends Disposable, AsyncDisposable {
 
 /** Forwarding reads and writes this much at a time. */
 const BUFFER_SIZE = 65536;
+/** Until so much has come at once: a large buffer's address takes longer to get than short programs run. */
+const FIRST_BUFFER_SIZE = 8192;
 /** Input that a container doesn't read is kept up to here, so that ^] behind it is still found. */
 const MOST_QUEUED = 65536;
 /** What a write fails with when nobody reads any more: EPIPE for pipes, EIO for terminals, the others for sockets. */
@@ -137,18 +139,21 @@ export function forwardConsole(options: ForwardOptions): Forwarder {
 
 async function forwardOutput(session: Session): Promise<void> {
   const { console, output } = session;
-  const buffer = new Uint8Array(BUFFER_SIZE);
+  let buffer = new Uint8Array(FIRST_BUFFER_SIZE);
   let isRead = true;
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     // To wait before each read gives signals and the container's end their turn, however fast output comes.
-    await (session.isFinishing ? nextTurn() : untilReadable(console.fd));
+    if (!session.isFinishing) await untilReadable(console.fd);
+    else if (!isFirst) await nextTurn();
     if (session.isOver) return;
     const size = readSome(console, buffer);
     if (size === undefined && !session.isFinishing) continue;
     if (!size) return;
+    const bytes = buffer.subarray(0, size);
+    if (size === FIRST_BUFFER_SIZE) buffer = new Uint8Array(BUFFER_SIZE);
     if (!isRead) continue; // Output that nobody reads must not stop a container that goes on.
     try {
-      await writeAll(output, buffer.subarray(0, size), () => session.isOver);
+      await writeAll(output, bytes, () => session.isOver);
     } catch (error) {
       isRead = false;
       if (isHangup(error)) session.requestKill('hangup');

@@ -88,7 +88,8 @@ export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenBatch {
 
 /**
  * Writes calls as ops at the offset `opsAt`, and what their arguments point to into the room given. This is most of
- * what a start costs in JavaScript: words are written as halves, because BigInts are slow.
+ * what a start costs in JavaScript, and a command runs it once, before anything is compiled: so words are written as
+ * halves, because BigInts are slow, what is there already is used again, and the inner loop calls no function.
  */
 export function writeOps(
   { halves, bytes }: Arena,
@@ -98,26 +99,21 @@ export function writeOps(
 ): WrittenOps {
   const offset = (i: number) => opsAt + i * OP.size;
   const outputs: { at: number; bytes: Uint8Array }[] = [];
+  const placedAt = new Map<Uint8Array | string, number>();
   let end = data.from;
   let writing = `${calls.length} calls`;
   const tooLong = () => new Error(`handing ${writing} to an agent: too long for the memory that is shared with it`);
 
-  const setWord = (at: number, word: number | bigint) => {
-    if (typeof word === 'bigint') {
-      halves[at / 4] = Number(BigInt.asIntN(32, word));
-      halves[at / 4 + 1] = Number(BigInt.asIntN(32, word >> 32n));
-      return;
-    }
-    halves[at / 4] = word;
-    halves[at / 4 + 1] = Math.floor(word / 2 ** 32);
-  };
   const place: Placer = (placed, output) => {
+    const known = output ? undefined : placedAt.get(placed);
+    if (known !== undefined) return known;
     const at = end;
     const size = typeof placed === 'string' ? placed.length * 3 + 1 : placed.length;
     if (at + size + 8 > data.to) throw tooLong();
     const used = typeof placed === 'string' ? writeCString(placed, bytes, at) : size;
     if (typeof placed !== 'string') bytes.set(placed, at);
-    if (output && typeof placed !== 'string') outputs.push({ at, bytes: placed });
+    if (!output) placedAt.set(placed, ARENA_ADDRESS + at);
+    else if (typeof placed !== 'string') outputs.push({ at, bytes: placed });
     // Words stay aligned; an empty argument still has an address of its own.
     end = at + ((used + 8) & ~7);
     return ARENA_ADDRESS + at;
@@ -129,21 +125,33 @@ export function writeOps(
     writing = name;
     const at = offset(i);
     let flags = allow === 'any' ? 1 << FLAG.anyError : 0;
-    for (let k = 0; k < 6; k++) {
-      const argument = args[k] ?? 0;
-      let word: number | bigint;
-      if (typeof argument === 'number') word = argument;
-      else if (isResultOf(argument)) {
+    let half = (at + OP.arguments) / 4;
+    for (let k = 0; k < 6; k++, half += 2) {
+      let word: Argument = args[k] ?? 0;
+      if (typeof word === 'object' && word !== null && 'resultOf' in word) {
         flags |= 1 << k;
-        word = ARENA_ADDRESS + offset(indexOf(calls, argument, i)) + OP.result;
-      } else word = argumentWord(argument, place);
-      setWord(at + OP.arguments + 8 * k, word);
+        word = ARENA_ADDRESS + offset(indexOf(calls, word, i)) + OP.result;
+      } else if (typeof word !== 'number') {
+        word = argumentWord(word, place);
+      }
+      if (typeof word === 'bigint') {
+        halves[half] = Number(BigInt.asIntN(32, word));
+        halves[half + 1] = Number(BigInt.asIntN(32, word >> 32n));
+        continue;
+      }
+      halves[half] = word;
+      halves[half + 1] = word >= 0 && word <= 0xffffffff ? 0 : Math.floor(word / 2 ** 32);
     }
-    setWord(at + OP.result, NOT_RUN);
-    setWord(at + OP.flags, flags);
-    setWord(at + OP.allowed, typeof allow === 'object' && allow.length ? errnoNumber(allow[0]!) : 0);
+    halves[(at + OP.result) / 4] = NOT_RUN;
+    halves[(at + OP.result) / 4 + 1] = Math.floor(NOT_RUN / 2 ** 32);
+    halves[(at + OP.flags) / 4] = flags;
+    halves[(at + OP.flags) / 4 + 1] = 0;
+    halves[(at + OP.allowed) / 4] = typeof allow === 'object' && allow.length ? errnoNumber(allow[0]!) : 0;
+    halves[(at + OP.allowed) / 4 + 1] = 0;
     // Last, because a will may be carried out while it is being written: until here the op is what stood there.
-    setWord(at, name === BECOME_INIT_CALL.name ? BECOME_INIT : syscallNumber(name));
+    const number = name === BECOME_INIT_CALL.name ? BECOME_INIT : syscallNumber(name);
+    halves[at / 4 + 1] = number < 0 ? -1 : 0;
+    halves[at / 4] = number;
   }
 
   return {
@@ -162,9 +170,6 @@ export function writeOps(
 /** True if this result (-errno) does not stop its batch in the agent: the agent itself knows of one allowed error. */
 export const goesOn = (ran: Call, result: number): boolean =>
   result >= 0 || result < -4095 || allows(ran.allow, errnoByNumber(-result).name);
-
-const isResultOf = (argument: Argument): argument is ResultOf =>
-  typeof argument === 'object' && argument !== null && 'resultOf' in argument;
 
 function indexOf(calls: readonly Call[], { resultOf }: ResultOf, before: number): number {
   // A position of -1 would be the last one.
