@@ -13,6 +13,8 @@ import type { CommandLineLogger } from './logger.ts';
 import type { ParsedCommandLine } from './parse.ts';
 
 const EXIT_FAILURE = 1;
+/** For RestartForceExitStatus= of the unit that nspawn runs in, which is restarted with all its settings. */
+const EXIT_RESTART_UNIT = 133;
 
 /** To watch a container takes threads, which take longer to start than a short program to run. */
 const PATIENCE_MS = 5;
@@ -25,6 +27,7 @@ export async function run(line: ParsedCommandLine, log: CommandLineLogger): Prom
     const ended = await runOnce(line.options, mode, status, log);
     const { exitStatus } = describe(ended, status, log);
     if (ended.reboot !== 'restart') return exitStatus;
+    if (line.options.keepUnit) return EXIT_RESTART_UNIT;
   }
 }
 
@@ -43,12 +46,14 @@ async function runOnce(
     if (mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
   }
   const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
+  // Before it runs, for it may be up before this process gets its next turn.
+  using signals = watchSignals(log);
   await using container = await spawn({ ...options, stdio, logger: log, patience: PATIENCE_MS });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
   await log.release();
 
-  using _signals = passSignals(container, log);
+  signals.passTo(container);
   using _terminal = mode === 'interactive' ? watchOverTerminal() : undefined;
   using forwarder =
     pty && (mode === 'interactive' || mode === 'read-only') ? forward(pty.master.fd, mode, container) : undefined;
@@ -72,21 +77,29 @@ function watchOverTerminal(): Disposable {
   return entrust(terminals, fds => fds.map((fd, i) => call('ioctl', fd, TC.SETS, settings[i]!)));
 }
 
-/** SIGTERM and SIGINT ask the payload to end, the second one kills it. */
-function passSignals(container: Container, log: CommandLineLogger): Disposable {
-  let asked = false;
+/** SIGTERM and SIGINT ask the payload to end, the second one kills it. Those that come before there is one wait for it. */
+function watchSignals(log: CommandLineLogger): Disposable & { passTo(container: Container): void } {
+  let target: Container | undefined;
+  let received = 0;
   const end = () => {
-    if (asked || !container.canTerminate) {
-      container.kill();
+    received++;
+    if (!target) return;
+    if (received > 1 || !target.canTerminate) {
+      target.kill();
       return;
     }
-    asked = true;
     log.info('Trying to halt container. Send SIGTERM again to trigger immediate termination.');
-    void container.terminate();
+    void target.terminate();
   };
   const signals = ['SIGTERM', 'SIGINT'] as const;
   for (const signal of signals) process.on(signal, end);
   return {
+    passTo(container) {
+      target = container;
+      if (received === 0) return;
+      received--;
+      end();
+    },
     [Symbol.dispose]() {
       for (const signal of signals) process.off(signal, end);
     },

@@ -12,10 +12,11 @@ import { type PreparedPayload, preparePayload, runPayload, type Streams } from '
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import type { Logger } from '../log.ts';
+import { isUnified } from '../plan/cgroups.ts';
 import { describeObject, type Payload, type Plan } from '../plan/steps.ts';
 import { containerView, type RootView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
-import { makePayloadCgroup } from './payload-cgroup.ts';
+import type { PayloadCgroups } from './payload-cgroups.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
 /** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
@@ -52,16 +53,17 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     fds.set(key, objects.use(opened).fd);
   }
 
-  const cgroup = plan.shareSystem ? await makePayloadCgroup(plan.machine) : undefined;
-  if (cgroup) resources.use(cgroup);
-  else if (plan.shareSystem) log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
+  const cgroups = await makeCgroups(plan, log);
+  if (cgroups) resources.use(cgroups);
   using agent = startAgent({
     namespaces: namespaces(plan),
     fds: [...fds.values(), ...(agentStreams === 'console' ? [] : agentStreams)],
     dieWithParent: true,
-    ...(cgroup && { cgroup: cgroup.fd }),
+    ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   });
   objects.dispose();
+  // Before it separates its cgroups: where it is then is the root of what it sees.
+  if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid));
   for (const { object, upper } of hostLayers(plan)) {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
@@ -83,6 +85,30 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
   agent.detach();
   resources.use(owned(agent.pidfd));
   return { pid: agent.pid, pidfd: agent.pidfd, resources: resources.move() };
+}
+
+async function makeCgroups(
+  { shareSystem, machine, cgroups, payload }: Plan,
+  log: Logger,
+): Promise<PayloadCgroups | undefined> {
+  // Only version 2 can kill what is in a cgroup.
+  if (shareSystem && !cgroups.some(isUnified)) {
+    log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
+    return undefined;
+  }
+  if (cgroups.length === 0) return undefined;
+  const { makePayloadCgroups } = await import('./payload-cgroups.ts');
+  const made = await makePayloadCgroups(machine, cgroups);
+  if (payload.boot) {
+    const { makeRoomForInotify } = await import('./inotify.ts');
+    try {
+      makeRoomForInotify(made.others + 1, log);
+    } catch (error) {
+      // A read-only /proc/sys, such as in a container: then there is room for as many as there is.
+      log.debug(`making room for inotify instances: ${(error as Error).message}`);
+    }
+  }
+  return made;
 }
 
 function namespaces({ shareSystem, privateNetwork }: Plan): bigint {

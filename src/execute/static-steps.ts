@@ -4,7 +4,7 @@
  * payload starts, when everything is closed at once.
  */
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AT, MNT_DETACH, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
+import { AT, CLONE, MNT_DETACH, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
 import {
@@ -85,10 +85,12 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     ]),
   }),
 
-  'make read-only'({ path }) {
+  'make read-only'({ path, recursive }) {
     const open = openInRoot(HERE, path, O.PATH);
-    return { calls: [open, setMountAttributes(open, { set: MOUNT_ATTR.RDONLY, recursive: true })] };
+    return { calls: [open, setMountAttributes(open, { set: MOUNT_ATTR.RDONLY, recursive })] };
   },
+
+  'separate cgroups': () => ({ calls: [call('unshare', CLONE.NEWCGROUP)] }),
 
   mount({ type, path, options, attributes }) {
     const mount = newMount(type, options, attributes);

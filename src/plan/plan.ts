@@ -9,6 +9,7 @@ import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions } from '../options.ts';
 import { viewRoot } from '../root-view.ts';
+import { cgroupMounts, isManaged, isUnified, ownHierarchies } from './cgroups.ts';
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
@@ -42,6 +43,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   using tree = viewRoot(directory);
   const root = rootMounts(directory, tree, volatile);
   const selinux = selinuxFileSystem();
+  const hierarchies = options.boot || options.shareSystem ? ownHierarchies() : [];
   const custom = customMounts(options, { directory, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
@@ -57,15 +59,17 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
+    ...only(options.boot, must({ do: 'separate cgroups' })),
     ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     ...root.before,
     ...custom.before,
     must({ do: 'enter root' }),
     ...root.steps,
     ...baseFileSystem(tree, volatile === 'yes'),
-    ...only(readOnly, must({ do: 'make read-only', path: '/' })),
+    ...only(readOnly, must({ do: 'make read-only', path: '/', recursive: true })),
     ...only(volatile === 'state', VOLATILE_VAR),
     ...API_FILE_SYSTEMS,
+    ...only(options.boot, ...cgroupMounts(hierarchies)),
     ...selinux.steps,
     devices(),
     ...only(console === 'pty', must({ do: 'set up console' })),
@@ -82,6 +86,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     directory,
     privateNetwork: options.privateNetwork ?? false,
     shareSystem: options.shareSystem ?? false,
+    cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
     lock: options.readOnly || volatile !== 'no' ? 'shared' : 'exclusive',
     console,
     hostObjects,

@@ -4,6 +4,7 @@
  */
 import type { MountOption } from '../../syscalls/mount.ts';
 import type { Rlimit } from '../options.ts';
+import type { Hierarchy } from './cgroups.ts';
 
 /** Something of the host that the container gets. It is opened before the container exists. */
 export type HostObject =
@@ -42,7 +43,9 @@ export type StepAction =
   | { do: 'make directories'; directories: { path: string; mode: number }[] }
   | { do: 'make symlink'; path: string; target: string }
   | { do: 'fill /dev'; directories: string[]; nodes: DeviceNode[]; links: { name: string; target: string }[] }
-  | { do: 'make read-only'; path: string }
+  | { do: 'make read-only'; path: string; recursive: boolean }
+  /** Puts the container's cgroups at the root of what it sees of the hierarchies. */
+  | { do: 'separate cgroups' }
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
   | { do: 'bind'; object: string; path: string }
   | { do: 'bind read-only'; path: string }
@@ -99,6 +102,11 @@ export interface Plan {
   directory: string;
   privateNetwork: boolean;
   shareSystem: boolean;
+  /**
+   * Where it gets cgroups of its own, below those of this process: an init manages what is below them, and of a payload
+   * in the host's process namespace they tell what it has left behind.
+   */
+  cgroups: Hierarchy[];
   /** Containers may share a tree that none of them writes to. 'none': whoever starts this one has the lock. */
   lock: 'shared' | 'exclusive' | 'none';
   /** Whether it has a pseudo terminal, or uses the streams that it is given. */
@@ -127,7 +135,8 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'make directories': ({ directories }) => `making ${directories.map(({ path }) => path).join(', ')} where missing`,
   'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,
   'fill /dev': ({ nodes, links }) => `filling /dev with ${[...nodes, ...links].map(({ name }) => name).join(', ')}`,
-  'make read-only': ({ path }) => `making ${path} read-only with all below it`,
+  'make read-only': ({ path, recursive }) => `making ${path} read-only${recursive ? ' with all below it' : ''}`,
+  'separate cgroups': () => "separating the cgroups from the host's",
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
   bind: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,
   'bind read-only': ({ path }) => `binding ${path} to itself read-only`,

@@ -109,7 +109,7 @@ const BROKEN: { [K in StepAction['do']]?: Partial<Extract<StepAction, { do: K }>
   'make directories': { directories: [{ path: `/${long}`, mode: 0o755 }] },
   'make symlink': { path: '/no/such/link' },
   'fill /dev': { before: { do: 'make symlink', path: '/dev/null', target: 'x' } },
-  'make read-only': { path: '/no' },
+  'make read-only': { path: '/no', recursive: true },
   mount: { options: [{ key: 'no-such-option' }] },
   bind: { object: 'no such object' },
   'bind read-only': { path: '/no' },

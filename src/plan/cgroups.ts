@@ -1,0 +1,96 @@
+/**
+ * The container's /sys/fs/cgroup, as systemd-nspawn 252 has it: the host's hierarchies, seen from a cgroup namespace.
+ * See cgroup_namespaces(7). What a systemd inside manages can be written to: cgroup v2, and the hierarchy of version 1
+ * that is named systemd.
+ */
+import { MOUNT_ATTR } from '../../syscalls/constants.ts';
+import type { MountOption } from '../../syscalls/mount.ts';
+import { readHostFile, readIfThere } from '../host.ts';
+import { must, type Step } from './steps.ts';
+import { unescapePath } from './submounts.ts';
+
+const { NOSUID, NOEXEC, NODEV, RDONLY, STRICTATIME } = MOUNT_ATTR;
+const HARDENED = NOSUID | NOEXEC | NODEV;
+const PATH = '/sys/fs/cgroup';
+
+/** A hierarchy of cgroups that this process is in: a line of proc_pid_cgroup(5). */
+export interface Hierarchy {
+  /** Such as `cpu,cpuacct` or `name=systemd`; empty for cgroup v2. */
+  controllers: string;
+  /** This process's cgroup, from the hierarchy's root. */
+  path: string;
+}
+
+const UNIFIED = '';
+const SYSTEMD = 'name=systemd';
+
+export const isUnified = ({ controllers }: Hierarchy): boolean => controllers === UNIFIED;
+/** Whether it is a hierarchy that a systemd keeps its units in. */
+export const isManaged = (each: Hierarchy): boolean => isUnified(each) || each.controllers === SYSTEMD;
+
+/** The hierarchies of the host that are mounted. */
+export function ownHierarchies(): Hierarchy[] {
+  const text = readIfThere('/proc/self/cgroup')?.toString() ?? '';
+  const hierarchies = [...text.matchAll(/^\d+:([^:]*):(.*)$/gm)].map(([, controllers = '', path = '/']) => ({
+    controllers,
+    path,
+  }));
+  const mountinfo = readHostFile('/proc/self/mountinfo').toString();
+  return hierarchies.filter(each => hierarchyMount(each, mountinfo) !== undefined);
+}
+
+/** Where a hierarchy is mounted, and which of its cgroups is there; undefined where it isn't. */
+export function hierarchyMount(
+  { controllers }: Hierarchy,
+  mountinfo: string,
+): { point: string; root: string } | undefined {
+  for (const line of mountinfo.split('\n')) {
+    const [mount = '', superblock = ''] = line.split(' - ');
+    const [type, , options = ''] = superblock.split(' ');
+    const isIt =
+      controllers === UNIFIED
+        ? type === 'cgroup2'
+        : type === 'cgroup' && controllers.split(',').every(each => options.split(',').includes(each));
+    if (!isIt) continue;
+    const [, , , root = '/', point = ''] = mount.split(' ').map(unescapePath);
+    return { point, root };
+  }
+  return undefined;
+}
+
+/** The steps that make the container's /sys/fs/cgroup. */
+export function cgroupMounts(hierarchies: readonly Hierarchy[]): Step[] {
+  const legacy = hierarchies.filter(each => !isUnified(each));
+  const hasUnified = legacy.length < hierarchies.length;
+  const unified = (path: string) => (hasUnified ? [mount('cgroup2', path, HARDENED)] : []);
+  if (legacy.length === 0) return unified(PATH);
+  return [
+    mount('tmpfs', PATH, HARDENED | STRICTATIME, [
+      { key: 'mode', value: '755' },
+      { key: 'size', value: '4m' },
+      { key: 'nr_inodes', value: '1k' },
+    ]),
+    ...legacy.flatMap(legacyMount),
+    ...unified(`${PATH}/unified`),
+    must({ do: 'make read-only', path: PATH, recursive: false }),
+  ];
+}
+
+function legacyMount({ controllers }: Hierarchy): Step[] {
+  if (controllers.startsWith('name=')) {
+    const name = controllers.slice('name='.length);
+    const access = controllers === SYSTEMD ? 0 : RDONLY;
+    return [mount('cgroup', `${PATH}/${name}`, HARDENED | access, [{ key: 'none' }, { key: 'name', value: name }])];
+  }
+  const names = controllers.split(',');
+  const options = names.map(key => ({ key }));
+  // Each of several controllers of one hierarchy is also found by its own name.
+  const links = names.length > 1 ? names : [];
+  return [
+    mount('cgroup', `${PATH}/${controllers}`, HARDENED | RDONLY, options),
+    ...links.map(name => must({ do: 'make symlink', path: `${PATH}/${name}`, target: controllers })),
+  ];
+}
+
+const mount = (type: string, path: string, attributes: number, options: MountOption[] = []): Step =>
+  must({ do: 'mount', type, path, options, attributes });
