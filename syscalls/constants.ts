@@ -159,5 +159,8 @@ export const SIG_SETMASK = 2;
 export const CLOSE_RANGE = { UNSHARE: 2, CLOEXEC: 4 } as const;
 export const LAST_FD = 0xffffffff;
 
+/** linux/fs.h */
+export const BLK = { SSZGET: 0x1268, GETSIZE64: 0x80081272 } as const;
+
 /** sys/file.h */
 export const LOCK = { SH: 1, EX: 2, NB: 4 } as const;

@@ -29,8 +29,10 @@ function helpSections(): { title?: string; body: string }[] {
   const head = [
     'nspawn [OPTIONS...] [COMMAND [ARGUMENTS...]]',
     'nspawn --boot [OPTIONS...] [ARGUMENTS...]',
+    'nspawn inspect [--json] IMAGE',
     '',
-    'Spawn a command or an operating system in a light-weight container.',
+    'Spawn a command or an operating system in a light-weight container,',
+    'or show what a disk image holds.',
   ];
   const listed = sections.map(({ title, rows }) => ({ title, rows: rows.filter(isListed) }));
   return [

@@ -9,6 +9,10 @@ import { type ParsedCommandLine, parseCommandLine } from './parse.ts';
 /** Does what the command line says. Resolves to the exit status. */
 async function main(words: readonly string[]): Promise<number> {
   refuseLostBytes(words);
+  if (words[0] === 'inspect') {
+    await (await import('../inspect/main.ts')).inspect(words.slice(1));
+    return 0;
+  }
   const line = parseCommandLine(words, process.env);
   switch (line.action) {
     case 'help':

@@ -1,6 +1,6 @@
 /** The partitions of a table of either kind in one form, and why some of them can't be mounted whatever else there is. */
 import type { Architecture, Designator, Flag, GptPartition, MbrPartition } from '../../gpt/index.ts';
-import type { Content, Disk, DiskPartition } from './disk.ts';
+import { type Content, type Disk, isGpt } from './disk.ts';
 import type { Host } from './dissect.ts';
 import { varUuid } from './var-uuid.ts';
 
@@ -31,8 +31,6 @@ export function candidatesOf({ partitions }: Disk, host: Host): Candidate[] {
 }
 
 type Marks = Pick<Candidate, 'designator' | 'architecture' | 'flags' | 'barred'>;
-
-const isGpt = (entry: DiskPartition['entry']): entry is GptPartition => 'attributes' in entry;
 
 function gptMarks({ designator, architecture, flags, id }: GptPartition, { machineId }: Host): Marks {
   const marks = { designator, architecture, flags };

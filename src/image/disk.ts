@@ -28,6 +28,8 @@ export interface DiskPartition {
   content: Content;
 }
 
+export const isGpt = (entry: DiskPartition['entry']): entry is GptPartition => 'attributes' in entry;
+
 /** Empty when nothing known was found. */
 export interface Content {
   superblock?: Superblock | undefined;
