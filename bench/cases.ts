@@ -1,16 +1,26 @@
 /** What is compared: a table to add rows to. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A program to start, or the library called within a process that holds `held` bytes of memory. */
 export type Case = { name: string } & ({ tool: string; command: string[] } | { held: number });
 
-/**
- * The cases, all with /bin/true in the tree `root`, in fresh mount, uts, ipc and pid namespaces. The first one is what
- * the ratios are relative to. `scratch` is a directory for what the programs need.
- */
-export const cases = (root: string, scratch: string): Case[] => [
+/** Cases that do the same. The first one is what the ratios are relative to. */
+export interface Group {
+  /** What is in the first column. */
+  title: string;
+  cases: Case[];
+}
+
+/** All groups. `root` is a tree with /bin/true; `scratch` a directory for what the programs need. */
+export const groups = (root: string, scratch: string): Group[] => [
+  { title: '`/bin/true` with', cases: containers(root, scratch) },
+  { title: 'A disk image of four partitions shown by', cases: inspections(imagePath(scratch)) },
+];
+
+/** All with /bin/true in `root`, in fresh mount, uts, ipc and pid namespaces. */
+const containers = (root: string, scratch: string): Case[] => [
   {
     name: 'nspawn',
     tool: 'dist/nspawn',
@@ -38,6 +48,41 @@ export const cases = (root: string, scratch: string): Case[] => [
   },
   { name: 'no container', tool: '/bin/true', command: ['/bin/true'] },
 ];
+
+/** The others tell of the table, or of what one partition holds; systemd-dissect mounts the file systems, too. */
+const inspections = (image: string): Case[] => [
+  { name: 'nspawn inspect', tool: 'dist/nspawn', command: ['dist/nspawn', 'inspect', '--json', image] },
+  { name: 'sfdisk, the table only', tool: 'sfdisk', command: ['sfdisk', '--json', image] },
+  {
+    name: 'blkid, one partition only',
+    tool: 'blkid',
+    command: ['blkid', '-p', '-O', String(ROOT_START), '-S', String(8 << 20), image],
+  },
+  { name: 'systemd-dissect', tool: 'systemd-dissect', command: ['systemd-dissect', '--json=short', image] },
+];
+
+const imagePath = (scratch: string): string => join(scratch, 'image');
+/** Where sfdisk puts the first partition. */
+const ROOT_START = 1 << 20;
+/** Partition types of root-x86-64, home and srv. */
+const TYPES = [
+  '4f68bce3-e8cd-4db1-96e7-fbcaf984b709',
+  '933ac7e1-2eb4-4f13-b844-0e14e2aef915',
+  '3b8f8425-20e0-4f3b-907f-1a25a76f98e8',
+];
+
+/** Makes the image in `scratch`: three file systems and an empty swap. */
+export function writeImage(scratch: string): void {
+  const image = imagePath(scratch);
+  writeFileSync(image, '');
+  truncateSync(image, 64 << 20);
+  const script = [...TYPES, 'swap'].map(type => `size=8M, type=${type}`).join('\n');
+  execFileSync('sfdisk', ['--quiet', image], { input: `label: gpt\n${script}\n` });
+  for (const index of TYPES.keys()) {
+    const offset = ROOT_START + index * (8 << 20);
+    execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-E', `offset=${offset}`, image, '8192']);
+  }
+}
 
 /** Makes `bundle` an OCI bundle: runc's own default, with /bin/true in `root` and the namespaces of the others. */
 export function writeBundle(bundle: string, root: string): void {

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { hasTool, isRoot } from '../test/support/needs.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { debianTree } from '../test/support/tree.ts';
-import { type Case, cases, writeBundle } from './cases.ts';
+import { type Case, groups, writeBundle, writeImage } from './cases.ts';
 import { spawner } from './spawner.ts';
 import { intoMarkers, type Samples, table } from './table.ts';
 
@@ -63,7 +63,7 @@ function circumstances(runs: number, entries: readonly Case[]): string {
   const versions = entries.flatMap(entry => {
     if ('held' in entry || entry.tool.includes('/')) return [];
     const [, version = '?'] = /(\d[\w.+-]*)/.exec(execFileSync(entry.tool, ['--version'], { encoding: 'utf8' })) ?? [];
-    return [`${entry.name} ${version}`];
+    return [`${entry.name.split(',')[0]} ${version}`];
   });
   const { length } = cpus();
   return `Wall time from fork to reaped, ${runs} runs in turn; Linux ${release()}, ${length} CPUs, ${versions.join(', ')}.`;
@@ -74,10 +74,16 @@ process.chdir(dirname(import.meta.dirname));
 const runs = Number(process.argv[2] ?? 50);
 const root = debianTree();
 using scratch = temporaryDirectory();
-const all = cases(root, scratch.path);
-const entries = all.filter(isThere);
-for (const { name } of all.filter(entry => !isThere(entry))) console.log(`Not installed: ${name}`);
 if (hasTool('runc')) writeBundle(scratch.path, root);
-const text = `${table(await measureAll(entries, root, runs))}\n\n${circumstances(runs, entries)}`;
-console.log(text);
-intoMarkers('README.md', text);
+writeImage(scratch.path);
+const text: string[] = [];
+const measured: Case[] = [];
+for (const { title, cases } of groups(root, scratch.path)) {
+  for (const { name } of cases.filter(entry => !isThere(entry))) console.log(`Not installed: ${name}`);
+  const entries = cases.filter(isThere);
+  text.push(table(title, await measureAll(entries, root, runs)));
+  measured.push(...entries);
+}
+text.push(circumstances(runs, measured));
+console.log(text.join('\n\n'));
+intoMarkers('README.md', text.join('\n\n'));

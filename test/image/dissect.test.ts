@@ -139,6 +139,10 @@ test('/usr alone is enough', async () => {
 test('/var is for one machine', async () => {
   const id = varUuid(HOST.machineId!);
   assert.is(id, '24e43059-9734-49cd-a32e-bcae30d648ed', 'as systemd-id128 machine-id --app-specific= has it');
+  for (const digit of '0123456789abcdef') {
+    const other = varUuid(HOST.machineId!.slice(1) + digit);
+    assert.match(other, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, 'of version 4');
+  }
   assert.equal(mounts(await dissected(ROOT, { type: 'var', id })), ['1 on /', '2 on /var']);
   const other = await dissected(ROOT, { type: 'var' }, { type: 'var', id });
   assert.equal(mounts(other), ['1 on /', '3 on /var']);
@@ -210,6 +214,12 @@ for (const [holds, why] of [
     );
   });
 }
+
+test('of several that refuse it the first one in the order of mounting is named', async () => {
+  const found = await dissected({ type: 'home', holds: 'swap' }, { ...ROOT, holds: 'nothing' });
+  assert.is(found.refusal, 'partition 2 (root-x86-64): it holds no known file system');
+  assert.equal(Object.keys(reasons(found)), ['1', '2']);
+});
 
 test('so do two signatures, and an ESP that is not vfat', async () => {
   const two = await dissected({ ...ROOT, holds: { fault: 'signatures of two' } });

@@ -1,4 +1,6 @@
 /** `nspawn inspect` as people see it: widths, what labels may not do to a terminal, errors, and when it is the verb. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -7,7 +9,12 @@ import { encodeGpt } from '../../gpt/index.ts';
 import { drawBar } from '../../src/inspect/bar.ts';
 import { escaped, quoted } from '../../src/inspect/escape.ts';
 import { readableSize } from '../../src/inspect/size.ts';
+import { F, O } from '../../syscalls/constants.ts';
+import { closeFd, owned } from '../../syscalls/fd.ts';
+import { readAll } from '../../syscalls/file.ts';
+import { syscall } from '../../syscalls/syscall.ts';
 import { atTerminal, NSPAWN, nspawn } from '../cli/support.ts';
+import { eventually, pipe } from '../console/support.ts';
 import { createImage, MIB, runOk, writeChunks } from '../gpt/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -63,7 +70,7 @@ needs([tool('mke2fs')])('no line is wider than the terminal', async () => {
     { type: 'root-x86-64', mkfs: EXT4, attributes: ['readOnly', 'growFileSystem'] },
     { type: 'usr-x86-64' },
   ]);
-  for (const columns of [80, 100, 200]) {
+  for (const columns of [60, 80, 100, 200]) {
     const { stdout } = await nspawn(['inspect', path], { env: { COLUMNS: String(columns) } });
     const lines = stdout.split('\n');
     const widths = lines.map(line => line.length);
@@ -124,6 +131,19 @@ test('boxes have their share', () => {
       .split('┬')
       .map(line => line.length),
     [20, 36, 19],
+  );
+});
+
+test('what overlaps is drawn once', () => {
+  const box = (offset: number, size: number) => ({ offset, size, lines: ['', ''] as const });
+  // 60 of the first one, 10 more of the second one, and 30 that are free.
+  const [top] = drawBar([box(0, 60e6), box(50e6, 20e6)], 100e6, 104 - 9);
+  assert.equal(
+    top!
+      .slice(1, -1)
+      .split('┬')
+      .map(line => line.length),
+    [52, 11, 28],
   );
 });
 
@@ -251,10 +271,33 @@ test('all of a long output comes, however slowly it is read', async () => {
   const path = createImage(at('many'), 260 * MIB);
   const partitions = Array.from({ length: 256 }, () => ({ type: 'home', size: MIB }));
   writeChunks(path, encodeGpt({ size: 260 * MIB, partitions }));
-  const command = ['/bin/sh', '-c', '"$@" | { sleep 0.3; cat; }', 'sh', ...NSPAWN];
-  const { stdout } = await nspawn(['inspect', '--json', path], { command });
-  assert.ok(stdout.length > 65536, 'more than a pipe holds');
-  assert.is(JSON.parse(stdout).partitions.length, 256);
+  const { read, write } = pipe();
+  // Then it takes as much as there is room for.
+  syscall('fcntl', write, F.SETFL, O.NONBLOCK);
+  const [program, ...args] = [...NSPAWN, 'inspect', '--json', path];
+  const child = spawn(program!, args, { stdio: ['ignore', write, 'inherit'] });
+  closeFd(write);
+  const [[status]] = await Promise.all([
+    once(child, 'exit'),
+    eventually('the pipe is full', () => isFull(read)).then(() => {
+      using output = owned(read);
+      const text = readAll(output.fd, MIB).toString();
+      assert.ok(text.length > PIPE_SIZE);
+      assert.is(JSON.parse(text).partitions.length, 256);
+    }),
+  ]);
+  assert.is(status, 0);
 });
+
+/** pipe(7) */
+const PIPE_SIZE = 65536;
+const FIONREAD = 0x541b;
+
+/** As full as writes of whole pages make it. */
+function isFull(fd: number): boolean {
+  const count = new Int32Array(1);
+  syscall('ioctl', fd, FIONREAD, { out: new Uint8Array(count.buffer) });
+  return count[0]! > PIPE_SIZE - 4096;
+}
 
 test.run();
