@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import type { Report } from '../../src/inspect/report.ts';
 import { squashfs } from '../gpt/crafted.ts';
 import { blkid, createImage, fileSource, MIB, runOk, writeChunks } from '../gpt/support.ts';
-import { needs, tool } from '../support/needs.ts';
+import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { EXT4, gptImage, inspect, reportOn, SMALL } from './support.ts';
 
@@ -184,6 +184,31 @@ needs(TOOLS)('signatures of two file systems', async () => {
   assert.match(warnings[0]!, /^partition 1: .*signatures of ext4 .* and squashfs/);
   assert.match(refusal!, /^partition 1 \(root-x86-64\): .*signatures of ext4/);
   assert.is(partitions[0]!.content, null);
+});
+
+needs(TOOLS)('a hybrid MBR, and a file system in the place of the whole disk', async () => {
+  const path = gptImage(at('hybrid'), [{ type: 'root-x86-64', mkfs: EXT4 }]);
+  const entry = Uint8Array.of(0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 32, 0, 0);
+  writeChunks(path, [{ offset: 446 + 16, bytes: entry }]);
+  assert.equal((await reportOn(path)).warnings, [
+    'the MBR is a hybrid one: systems that know no GPT see other partitions',
+  ]);
+  writeChunks(path, [{ offset: 0, bytes: squashfs().subarray(0, 96) }]);
+  const { warnings, mount, partitions } = await reportOn(path);
+  assert.is(warnings.at(-1), 'there is a partition table, and the image as a whole is squashfs');
+  assert.equal([mount?.at, partitions[0]!.reason], ['/', 'the image as a whole is squashfs']);
+});
+
+needs([...TOOLS, root, tool('losetup')])('a block device, of sectors of 4096 bytes', async () => {
+  const path = gptImage(at('disk-in-file'), [{ type: 'root-x86-64', mkfs: EXT4 }, { type: 'home' }], 4096);
+  const device = runOk(['losetup', '--find', '--show', '--read-only', '--sector-size=4096', path]).trim();
+  try {
+    const [theirs, ours] = [await reportOn(path), await reportOn(device)];
+    assert.equal({ ...ours, path }, theirs);
+    assert.match((await inspect(device)).stdout, /1 root-x86-64/);
+  } finally {
+    runOk(['losetup', '--detach', device]);
+  }
 });
 
 test('what is no image has a report, too', async () => {
