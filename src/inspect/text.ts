@@ -32,7 +32,7 @@ function headline({ path, size, table }: Report): string {
   const exact = size < 1024 ? '' : ` (${size} bytes)`;
   const what = table
     ? `${table.kind.toUpperCase()} ${table.id}, sectors of ${table.sectorSize} bytes`
-    : 'no partition table that can be used';
+    : 'no usable partition table';
   return `${escaped(path)}: ${readableSize(size)}${exact}, ${what}`;
 }
 
