@@ -9,6 +9,7 @@ import { connect } from './container/stdio.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import type { ContainerOptions } from './options.ts';
+import { imageOf } from './plan/image.ts';
 import { buildPlan } from './plan/plan.ts';
 
 /**
@@ -43,7 +44,7 @@ export interface Ended {
 /** A container that runs. Leaving its `await using` block kills it, waits for its end and closes its streams. */
 export interface Container extends AsyncDisposable {
   readonly machine: string;
-  /** Canonical path of its root directory. */
+  /** Canonical path of its root directory, or of the disk image that has it. */
   readonly directory: string;
   /** Whether there is a signal that asks it to end; see `terminate`. */
   readonly canTerminate: boolean;
@@ -75,28 +76,31 @@ export interface Container extends AsyncDisposable {
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const { stdio = 'pipe', logger = silentLogger, patience = 0, ...containerOptions } = options;
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
-  const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams');
+  const image = await imageOf(containerOptions);
+  const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams', image);
 
   using connected = await connect(stdio);
-  const { pid, pidfd, resources } = await startContainer(plan, {
+  const { pid, pidfd, resources, released } = await startContainer(plan, {
     log: logger,
     streams: connected.payload,
-    runInTree: runInTree(containerOptions),
+    runInTree: runInTree(containerOptions, image),
   });
   const streams = connected.open();
 
   let isOver = false;
   let ending: Ended | undefined;
   const untilEnded = async (): Promise<Ended> => {
+    let how: Ending;
     try {
-      const how = endedWithin(pidfd, patience) ?? (await ended(pidfd));
-      ending = describeEnding(how, plan.shareSystem);
-      return ending;
+      how = endedWithin(pidfd, patience) ?? (await ended(pidfd));
     } finally {
       isOver = true;
       connected.finish();
       resources.dispose();
     }
+    if (released) await released();
+    ending = describeEnding(how, plan.shareSystem);
+    return ending;
   };
   const exited = untilEnded();
   const kill = (signal: number = SIG.KILL) => {

@@ -31,6 +31,9 @@ export const AT = {
   RECURSIVE: 0x8000,
 } as const;
 
+/** unistd.h: access(2) */
+export const W_OK = 2;
+
 /** linux/openat2.h */
 export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 8, IN_ROOT: 0x10 } as const;
 
@@ -159,8 +162,11 @@ export const SIG_SETMASK = 2;
 export const CLOSE_RANGE = { UNSHARE: 2, CLOEXEC: 4 } as const;
 export const LAST_FD = 0xffffffff;
 
+/** linux/loop.h */
+export const LOOP = { CONFIGURE: 0x4c0a, CTL_GET_FREE: 0x4c82 } as const;
+
 /** linux/fs.h */
-export const BLK = { SSZGET: 0x1268, GETSIZE64: 0x80081272 } as const;
+export const BLK = { ROGET: 0x125e, SSZGET: 0x1268, GETSIZE64: 0x80081272 } as const;
 
 /** sys/file.h */
 export const LOCK = { SH: 1, EX: 2, NB: 4 } as const;

@@ -23,6 +23,12 @@ const MOUNT = flags('MS_', k.MS);
 const SOCKET = flags('SOCK_', { CLOEXEC: k.SOCK.CLOEXEC, NONBLOCK: k.SOCK.NONBLOCK, DGRAM: 2, STREAM: 1 });
 const MOUNT_ATTR = flags('MOUNT_ATTR_', k.MOUNT_ATTR);
 const SIGNAL = oneOf('SIG', k.SIG);
+const IOCTL = oneOf('', {
+  ...prefixed('TIOC', k.TIOC),
+  ...prefixed('TC', k.TC),
+  ...prefixed('LOOP_', k.LOOP),
+  ...prefixed('BLK', k.BLK),
+});
 const N = 'number';
 
 /** How the arguments of the calls in use are written; other calls and arguments show plain numbers. */
@@ -71,7 +77,7 @@ const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
   clone3: [flags('CLONE_', k.CLONE)],
   fcntl: ['fd', oneOf('F_', k.F), N],
   waitid: [oneOf('P_', k.P), N, N, flags('W', k.W), N],
-  ioctl: ['fd', oneOf('', { ...prefixed('TIOC', k.TIOC), ...prefixed('TC', k.TC) }), N],
+  ioctl: ['fd', IOCTL, N],
   umask: ['octal'],
   personality: ['hex'],
   rt_sigaction: [SIGNAL, N, N, N],

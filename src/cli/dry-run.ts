@@ -1,13 +1,16 @@
 /** Prints a plan, step by step, without doing anything. */
 import process from 'node:process';
+import { imageOf } from '../plan/image.ts';
 import { buildPlan } from '../plan/plan.ts';
-import { describeStep, type Plan } from '../plan/steps.ts';
+import { describeObject, describeStep, type Plan } from '../plan/steps.ts';
 import type { ParsedCommandLine } from './parse.ts';
 
-/** Prints what the options would do. Throws as buildPlan does. */
-export function printPlan({ options, console }: ParsedCommandLine): void {
-  const plan = buildPlan(options, console === 'pipe' ? 'streams' : 'pty');
-  process.stdout.write(`${describePlan(plan).join('\n')}\n`);
+/** Prints what the options would do. Rejects as imageOf and buildPlan do. */
+export async function printPlan({ options, console }: ParsedCommandLine): Promise<void> {
+  const image = await imageOf(options);
+  const plan = buildPlan(options, console === 'pipe' ? 'streams' : 'pty', image);
+  const lines = [...describePlan(plan), ...(image?.notMounted ?? []).map(line => `not mounting ${line}`)];
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
 function describePlan(plan: Plan): string[] {
@@ -20,9 +23,15 @@ function describePlan(plan: Plan): string[] {
   return [
     `container ${machine} on ${directory}`,
     `locking ${directory} (${plan.lock})`,
+    ...fileSystems(plan).map(name => `opening ${name}`),
     `making namespaces: ${own.join(', ')}`,
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),
     `becoming the user ${payload.user}`,
     `running ${payload.boot ? ['init', ...payload.command].join(' ') : payload.command.join(' ') || 'a login shell'}${payload.asPid2 ? ' as process 2' : ''}`,
   ];
 }
+
+const fileSystems = ({ hostObjects }: Plan): string[] =>
+  Object.entries(hostObjects).flatMap(([key, object]) =>
+    object.kind === 'file system' ? [describeObject(object, key)] : [],
+  );

@@ -22,7 +22,7 @@ async function main(words: readonly string[]): Promise<number> {
       (await import('./help.ts')).printVersion();
       return 0;
     case 'dry-run':
-      (await import('./dry-run.ts')).printPlan(withTerm(line));
+      await (await import('./dry-run.ts')).printPlan(withTerm(line));
       return 0;
     case 'run':
       return await runLogged(withTerm(line));

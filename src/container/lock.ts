@@ -1,4 +1,4 @@
-/** One tree, one writer: a lock on the root directory itself, which the kernel takes back however its holder ends. */
+/** One tree, one writer: a lock on the tree itself, which the kernel takes back however its holder ends. */
 import { call } from '../../syscalls/call.ts';
 import { AT, LOCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
@@ -8,11 +8,20 @@ import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 export function lockTree(directory: string, kind: 'shared' | 'exclusive'): OwnedFd {
   const opened = owned(syscall('openat', AT.FDCWD, directory, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
   try {
-    perform(call('flock', opened.fd, (kind === 'shared' ? LOCK.SH : LOCK.EX) | LOCK.NB));
+    lock(opened.fd, kind, directory, 'tree');
     return opened;
   } catch (error) {
     opened[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Locks what a container's root is in. Throws an Error when someone else has it. */
+export function lock(fd: number, kind: 'shared' | 'exclusive', path: string, what: 'tree' | 'image'): void {
+  try {
+    perform(call('flock', fd, (kind === 'shared' ? LOCK.SH : LOCK.EX) | LOCK.NB));
+  } catch (error) {
     if (!(error instanceof SyscallError) || error.code !== 'EAGAIN') throw error;
-    throw new Error(`starting a container on ${directory}: another container is running on this tree`);
+    throw new Error(`starting a container on ${path}: another container is running on this ${what}`);
   }
 }

@@ -1,11 +1,11 @@
 /** Small helpers of a container's start: programs of its tree, run in containers of their own. */
 import { SIG } from '../../syscalls/constants.ts';
 import { signalProcess } from '../../syscalls/process.ts';
-import type { RunInTree } from '../execute/user.ts';
+import type { Image } from '../image/read-image.ts';
 import { silentLogger } from '../log.ts';
 import type { ContainerOptions, Overlay } from '../options.ts';
 import { buildPlan } from '../plan/plan.ts';
-import { startContainer } from './start.ts';
+import { type StartOptions, startContainer } from './start.ts';
 import { connect } from './stdio.ts';
 import { ended } from './wait.ts';
 
@@ -13,17 +13,18 @@ const LONGEST_RUN_MS = 10_000;
 const MOST_OUTPUT = 1 << 20;
 
 /**
- * Runs programs on the tree of `options`, as it looks with these mounts: without anything that they could write to or
+ * Runs programs on the tree of `options` (`image` is what imageOf() gives for them), as it looks with these mounts: without anything that they could write to or
  * capabilities, with their standard output as the result. Rejects with an Error that says why there is no result: a
  * program that takes longer than ten seconds or says more than a mebibyte is killed.
  */
-export function runInTree(options: ContainerOptions): RunInTree {
-  return async command => {
-    const plan = { ...buildPlan(helperOptions(options, command), 'streams'), lock: 'none' as const };
+export function runInTree(options: ContainerOptions, image: Image | undefined): StartOptions['runInTree'] {
+  return async (command, openImage) => {
+    const plan = { ...buildPlan(helperOptions(options, command), 'streams', image), lock: 'none' as const };
     using connected = await connect('pipe');
     const { pidfd, resources } = await startContainer(plan, {
       log: silentLogger,
       streams: connected.payload,
+      ...(openImage && { image: openImage }),
       runInTree: () => Promise.reject(new Error('it has a user of its own')),
     });
     const { stdin, stdout, stderr } = connected.open();
@@ -58,7 +59,16 @@ export function runInTree(options: ContainerOptions): RunInTree {
 /** Options for a container that sees what one with `options` sees, and can change none of it. */
 function helperOptions(options: ContainerOptions, command: string[]): ContainerOptions {
   const { binds, overlays, volatile = 'no' } = options;
-  const seen = ['directory', 'machine', 'tmpfs', 'inaccessible', 'privateNetwork', 'resolvConf', 'timezone'] as const;
+  const seen = [
+    'directory',
+    'image',
+    'machine',
+    'tmpfs',
+    'inaccessible',
+    'privateNetwork',
+    'resolvConf',
+    'timezone',
+  ] as const;
   return {
     ...Object.fromEntries(seen.filter(key => options[key] !== undefined).map(key => [key, options[key]])),
     volatile,

@@ -6,15 +6,17 @@ import { AT, CLONE, O, SIG } from '../../syscalls/constants.ts';
 import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
+import { checkTree } from '../execute/check-tree.ts';
 import { makeHome } from '../execute/home.ts';
 import { openHostObject, openSource } from '../execute/host-objects.ts';
 import { type PreparedPayload, preparePayload, runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
-import { describeObject, type Payload, type Plan } from '../plan/steps.ts';
-import { containerView, type RootView, viewRoot } from '../root-view.ts';
+import { describeObject, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
+import { containerView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
 import { makeWorkDirectory } from './work-directory.ts';
@@ -24,6 +26,8 @@ export interface Started {
   pid: number;
   pidfd: number;
   resources: DisposableStack;
+  /** With a disk image: resolves when the kernel has let go of it, after the container's end. */
+  released?: () => Promise<void>;
 }
 
 /** The slave of a pseudo terminal, or descriptors for standard input, output and error. */
@@ -32,16 +36,31 @@ export type PayloadStreams = { console: OwnedFd } | { fds: readonly [number, num
 export interface StartOptions {
   log: Logger;
   streams: PayloadStreams;
-  /** Runs a program in a container of its own on the same tree. */
-  runInTree: RunInTree;
+  /** Runs a program in a container of its own on the same tree, and if that is in a disk image, on what is open of it. */
+  runInTree: (command: string[], image?: OpenImage) => ReturnType<RunInTree>;
+  /** What is open of the disk image; opened, and waited for at its end, if not given. */
+  image?: OpenImage;
 }
 
 /** Starts a container. Throws an Error that says what failed; nothing is left then. */
-export async function startContainer(plan: Plan, { log, streams, runInTree }: StartOptions): Promise<Started> {
+export async function startContainer(plan: Plan, options: StartOptions): Promise<Started> {
+  if (!plan.isImage || options.image) return await start(plan, options);
+  const { openImage } = await import('../image/open.ts');
+  using image = openImage(plan);
+  const released = () => image.released(options.log);
+  try {
+    return { ...(await start(plan, { ...options, image })), released };
+  } catch (error) {
+    await released();
+    throw error;
+  }
+}
+
+async function start(plan: Plan, { log, streams, runInTree, image }: StartOptions): Promise<Started> {
   using resources = new DisposableStack();
-  using root = viewRoot(plan.directory);
-  checkTree(plan, root);
-  if (plan.lock !== 'none') resources.use(lockTree(plan.directory, plan.lock));
+  using root = image ? undefined : viewRoot(plan.directory);
+  if (root) checkTree(plan, root);
+  if (root && plan.lock !== 'none') resources.use(lockTree(plan.directory, plan.lock));
 
   const console = 'console' in streams ? streams.console : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
@@ -49,7 +68,11 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
   using objects = new DisposableStack();
   const fds = new Map<string, number>();
   for (const [key, object] of Object.entries(plan.hostObjects)) {
-    const opened = attempt(`opening ${describeObject(object, key)}`, () => openHostObject(object, root, console));
+    // What is in an image is taken from there by a step.
+    if (image && isInRoot(object)) continue;
+    const opened = attempt(`opening ${describeObject(object, key)}`, () =>
+      openHostObject(object, { root, console, image }),
+    );
     fds.set(key, objects.use(opened).fd);
   }
 
@@ -69,13 +92,14 @@ export async function startContainer(plan: Plan, { log, streams, runInTree }: St
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
   }
   const { bringLoopbackUp } = plan.privateNetwork ? await import('../execute/loopback.ts') : {};
+  const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
-  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, bringLoopbackUp }, () => {
+  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
     prepared = preparePayload(plan.payload, agentStreams);
   });
 
-  const user = await resolveUser(plan.payload, agent.pid, runInTree);
+  const user = await resolveUser(plan.payload, agent.pid, command => runInTree(command, image));
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
   const { oomScoreAdjust: score } = plan.payload;
@@ -123,23 +147,6 @@ function hostLayers({ steps, hostObjects }: Plan) {
     const object = hostObjects[action.upper.object];
     return object?.kind === 'tree' ? [{ object, upper: action.upper }] : [];
   });
-}
-
-/** os-release(5) */
-const OS_RELEASE = ['/etc/os-release', '/usr/lib/os-release'];
-
-/** Refuses a tree that can't be what was asked for. Throws an Error that says what it lacks. */
-function checkTree({ directory, payload, steps }: Plan, root: RootView): void {
-  if (payload.boot) {
-    if (OS_RELEASE.some(path => root.status(path))) return;
-    throw new Error(`booting ${directory}: it is no OS tree, as it has neither ${OS_RELEASE.join(' nor ')}`);
-  }
-  const program = payload.command[0]?.startsWith('/') ? payload.command[0] : '/usr/bin';
-  // What is linked into /usr may have its link made yet.
-  if (root.has(program) || root.has(`/usr${program}`)) return;
-  // It may be in what is bound to there.
-  if (steps.some(({ action }) => action.do === 'bind' && `${program}/`.startsWith(`${action.path}/`))) return;
-  throw new Error(`starting a container on ${directory}: it has no ${program}`);
 }
 
 async function resolveUser({ user }: Payload, pid: number, runInTree: RunInTree): Promise<User> {

@@ -16,12 +16,13 @@ import { attachMount, detachMount, newMount, setMountAttributes } from '../../sy
 import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
+import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
 import type { StaticAction } from './static-steps.ts';
 
 const HERE = AT.FDCWD;
-export type DynamicAction = Exclude<StepAction, StaticAction>;
+export type DynamicAction = Exclude<StepAction, StaticAction | ImageAction>;
 
 export const DYNAMIC_STEPS: {
   [K in DynamicAction['do']]: (action: Extract<DynamicAction, { do: K }>, setup: Setup) => void;
@@ -152,7 +153,7 @@ const writeText = (open: Call, text: string): Call =>
   call('write', resultOf(open), Buffer.from(text), Buffer.byteLength(text));
 
 /** Status of descriptors of the agent, and of what paths of the container lead to: undefined when there is nothing. */
-function statusInContainer(
+export function statusInContainer(
   agent: Setup['agent'],
   what: ({ fd: number } | { path: string })[],
 ): (FileStatus | undefined)[] {

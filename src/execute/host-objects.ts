@@ -1,21 +1,34 @@
 /** Opens what a container gets from its host, before the container exists. All of it ends up as descriptors. */
-import { AT, FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
+import { AT, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { OpenImage } from '../image/open.ts';
 import type { HostObject } from '../plan/steps.ts';
 import type { RootView } from '../root-view.ts';
 
+/** Where objects come from. */
+export interface Origins {
+  /** The tree, where it is a directory of the host. */
+  root: RootView | undefined;
+  /** The slave of the pseudo terminal. */
+  console: OwnedFd | undefined;
+  /** The disk image, where it is in one. */
+  image: OpenImage | undefined;
+}
+
 /**
- * Opens an object as a detached mount, under a number that an agent can have. `console` is the pseudo terminal's
- * slave. Throws an Error that says what is missing.
+ * Opens an object as a detached mount, under a number that an agent can have. Throws an Error that says what is missing.
  */
-export function openHostObject(object: HostObject, root: RootView, console: OwnedFd | undefined): OwnedFd {
+export function openHostObject(object: HostObject, { root, console, image }: Origins): OwnedFd {
   switch (object.kind) {
     case 'tree':
       return openTree(object, root);
     case 'scratch':
       return scratch(object.readOnly);
+    case 'file system':
+      return image!.mount(object);
     case 'console':
       if (!console) throw new Error('setting up the console: there is no pseudo terminal');
       return owned(passableFd(perform(cloneTree(console.fd, '', { recursive: false }))));
@@ -24,7 +37,7 @@ export function openHostObject(object: HostObject, root: RootView, console: Owne
 
 type Tree = Extract<HostObject, { kind: 'tree' }>;
 
-function openTree(tree: Tree, root: RootView): OwnedFd {
+function openTree(tree: Tree, root: RootView | undefined): OwnedFd {
   using source = openSource(tree, root);
   using made = new DisposableStack();
   const copy = made.use(owned(passableFd(perform(cloneTree(source.fd, '', { recursive: tree.recursive })))));
@@ -36,20 +49,18 @@ function openTree(tree: Tree, root: RootView): OwnedFd {
 }
 
 /** Opens the original of a tree, as O_PATH. Throws an Error when there is nothing. */
-export function openSource({ path, inRoot }: Tree, root: RootView): OwnedFd {
+export function openSource({ path, inRoot }: Tree, root: RootView | undefined): OwnedFd {
   if (!inRoot) return owned(syscall('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0));
-  const found = root.open(path);
+  const found = root?.open(path);
   if (!found) throw new Error('no such file or directory');
   return found;
 }
 
 /** A new tmpfs. */
 function scratch(readOnly: boolean): OwnedFd {
-  using context = owned(syscall('fsopen', 'tmpfs', FSOPEN_CLOEXEC));
-  syscall('fsconfig', context.fd, FSCONFIG.SET_STRING, 'source', 'tmpfs', 0);
-  syscall('fsconfig', context.fd, FSCONFIG.SET_STRING, 'mode', '0755', 0);
-  syscall('fsconfig', context.fd, FSCONFIG.CMD_CREATE, null, null, 0);
-  return owned(
-    passableFd(syscall('fsmount', context.fd, FSMOUNT_CLOEXEC, readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME)),
-  );
+  const options = [
+    { key: 'source', value: 'tmpfs' },
+    { key: 'mode', value: '0755' },
+  ];
+  return mountFileSystem('tmpfs', options, readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME);
 }

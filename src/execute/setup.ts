@@ -6,7 +6,7 @@ import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { describeStep, type Plan, type Step, type StepAction } from '../plan/steps.ts';
 import { StepError } from './attempt.ts';
-import { DYNAMIC_STEPS, type DynamicAction } from './dynamic-steps.ts';
+import { DYNAMIC_STEPS } from './dynamic-steps.ts';
 import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.ts';
 
 /** What steps work with. */
@@ -17,6 +17,8 @@ export interface Setup {
   fds: Map<string, number>;
   /** Descriptors and other things of this process that live as long as the container does. */
   keep: DisposableStack;
+  /** Loaded for a plan with a disk image. */
+  imageSteps: Partial<Record<StepAction['do'], Dynamic>> | undefined;
   /** Loaded for a plan with a network of its own. */
   bringLoopbackUp: ((agent: Agent) => void) | undefined;
   log: Logger;
@@ -28,6 +30,7 @@ export interface Setup {
  * step fails that must not, AgentDiedError when the agent is gone.
  */
 export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => void): void {
+  const dynamicSteps: Setup['imageSteps'] = { ...(DYNAMIC_STEPS as Setup['imageSteps']), ...setup.imageSteps };
   let batch: BatchedStep[] = [];
   let first: typeof meanwhile | undefined = meanwhile;
   const run = () => {
@@ -38,18 +41,19 @@ export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => 
   };
   for (const step of steps) {
     setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
-    const dynamic = (DYNAMIC_STEPS as Partial<Record<StepAction['do'], Dynamic>>)[step.action.do];
+    const dynamic = dynamicSteps[step.action.do];
     if (!dynamic) {
       batch.push(prepare(step, setup));
       continue;
     }
     run();
-    reporting(step, setup, () => dynamic(step.action as DynamicAction, setup));
+    reporting(step, setup, () => dynamic(step.action as never, setup));
   }
   run();
 }
 
-type Dynamic = (action: DynamicAction, setup: Setup) => void;
+/** Carries out the steps of one kind. */
+type Dynamic = (action: never, setup: Setup) => void;
 
 interface BatchedStep extends Prepared {
   step: Step;

@@ -18,6 +18,7 @@ import {
 import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, ROOT, type StepAction } from '../plan/steps.ts';
+import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
 
@@ -34,7 +35,8 @@ export interface Prepared {
 /** Steps whose calls are known beforehand. The others are in dynamic-steps.ts. */
 export type StaticAction = Exclude<
   StepAction,
-  { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' | 'bring loopback up' }
+  | { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' | 'bring loopback up' }
+  | ImageAction
 >;
 
 type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;

@@ -8,19 +8,11 @@ import { hostStatus } from '../host.ts';
 
 export interface ImageFile extends OwnedFd {
   readonly isDevice: boolean;
-  /** False if it was not to be written to, or can't be. */
-  readonly isWritable: boolean;
   /** What it holds, for as long as it is open. */
   readonly source: ByteSource;
 }
 
-/** Errors of an open for writing that mean: reading may still be fine. */
-const NOT_WRITABLE = ['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'];
-
-/**
- * Opens a disk image; where it can't be written to, for reading only. A device that is to be written to must have no
- * other use. Throws an Error that says what is wrong.
- */
+/** Opens a disk image. A device that is to be written to must have no other use. Throws an Error. */
 export function openImageFile(path: string, how: { write: boolean }): ImageFile {
   const status = hostStatus(path);
   if (!status) throw new Error('no such file');
@@ -29,22 +21,17 @@ export function openImageFile(path: string, how: { write: boolean }): ImageFile 
     throw new Error(`it is ${typeName(status.mode)}, and an image is a regular file or a block device`);
   }
   const isDevice = type === S.IFBLK;
-  const { file, isWritable } = openFile(path, isDevice, how.write);
-  return { ...file, isDevice, isWritable, source: isDevice ? deviceSource(file.fd) : fileSource(file.fd, status.size) };
+  // For a device, O_EXCL means that it is mounted nowhere and part of nothing: open(2).
+  const file = openFile(path, how.write ? O.RDWR | (isDevice ? O.EXCL : 0) : O.RDONLY);
+  return { ...file, isDevice, source: isDevice ? deviceSource(file.fd) : fileSource(file.fd, status.size) };
 }
 
-function openFile(path: string, isDevice: boolean, write: boolean): { file: OwnedFd; isWritable: boolean } {
-  const open = (flags: number) =>
-    owned(syscall('openat', AT.FDCWD, path, flags | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0));
-  if (!write) return { file: open(O.RDONLY), isWritable: false };
+function openFile(path: string, flags: number): OwnedFd {
   try {
-    // For a device, O_EXCL means that it is mounted nowhere: open(2).
-    return { file: open(O.RDWR | (isDevice ? O.EXCL : 0)), isWritable: true };
+    return owned(syscall('openat', AT.FDCWD, path, flags | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0));
   } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    if (error.code === 'EBUSY') throw new Error('it is in use, mounted or otherwise', { cause: error });
-    if (!NOT_WRITABLE.includes(error.code)) throw error;
-    return { file: open(O.RDONLY), isWritable: false };
+    if (!(error instanceof SyscallError) || error.code !== 'EBUSY') throw error;
+    throw new Error('it is in use, mounted or otherwise', { cause: error });
   }
 }
 

@@ -24,7 +24,6 @@ interface NotYet {
 export const notYet: readonly NotYet[] = [
   { option: '--template', key: 'template' },
   { option: '--ephemeral', key: 'ephemeral' },
-  { option: '--image', key: 'image' },
   { option: '--slice', key: 'slice' },
   { option: '--property', key: 'properties' },
   { option: '--register', key: 'register', fine: ['no'] },

@@ -11,7 +11,8 @@ import { type HostObject, must, type PlanPart, type Step, type UpperLayer } from
 /** The container's own tree: its path on the host, and what is in it. */
 export interface Tree {
   directory: string;
-  view: RootView;
+  /** Undefined for a disk image. */
+  view: RootView | undefined;
 }
 
 /** The host objects and steps of the mounts that were asked for. Throws UsageError. */
@@ -81,7 +82,12 @@ function upperLayer(part: PlanPart, upper: string, { directory, view }: Tree): U
     return { object: add(part, { kind: 'scratch', readOnly: false }), directory: 'upper', work: 'work' };
   const { path, inRoot } = pathOf(upper);
   // A layer that is not there yet is made.
-  const real = inRoot ? view.canonicalPath(path)?.slice(directory === '/' ? 0 : directory.length) : canonicalPath(path);
+  if (inRoot && !view) {
+    throw new Error(`making an overlay: its upper layer ${path} can't be in a disk image; that is not supported`);
+  }
+  const real = inRoot
+    ? view!.canonicalPath(path)?.slice(directory === '/' ? 0 : directory.length)
+    : canonicalPath(path);
   const { parent, name } = splitPath(real ?? path);
   if (name === '')
     throw new Error('making an overlay: its upper layer is /, which has no room for a working directory beside it');

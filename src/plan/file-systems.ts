@@ -72,12 +72,14 @@ const BASE_LINKS = [
 
 /**
  * What a tree needs to be a root file system, made before it turns read-only. `isEmpty` says that of the tree only
- * /usr will be there.
+ * /usr will be there. Without a tree to look at, what is missing shows when it is mounted.
  */
-export function baseFileSystem(tree: RootView, isEmpty: boolean): Step[] {
+export function baseFileSystem(tree: RootView | undefined, isEmpty: boolean): Step[] {
+  const directories: Step = { action: { do: 'make directories', directories: BASE_DIRECTORIES }, onFailure: 'debug' };
+  if (!tree) return [directories, { action: { do: 'make links', links: BASE_LINKS }, onFailure: 'debug' }];
   const links = BASE_LINKS.filter(({ path, needs }) => (isEmpty || !tree.has(path)) && tree.has(needs));
   return [
-    { action: { do: 'make directories', directories: BASE_DIRECTORIES }, onFailure: 'debug' },
+    directories,
     ...links.map(({ path, target }): Step => ({ action: { do: 'make symlink', path, target }, onFailure: 'debug' })),
   ];
 }

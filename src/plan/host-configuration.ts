@@ -28,8 +28,12 @@ export function timezone(mode: Timezone, readOnly: boolean, tree: RootView | und
   switch (mode) {
     case 'off':
       return NOTHING;
-    case 'auto':
-      return timezone(automaticTimezone(readOnly, tree), readOnly, tree);
+    case 'auto': {
+      if (!readOnly || tree) return timezone(automaticTimezone(readOnly, tree), readOnly, tree);
+      // Only when an image is mounted does it show whether there is something to mount on.
+      const bound = boundFromHost(LOCALTIME, LOCALTIME);
+      return { ...bound, steps: bound.steps.map(step => ({ ...step, onFailure: 'debug' })) };
+    }
     case 'delete':
       return steps(should({ do: 'remove', path: LOCALTIME }));
     case 'symlink':

@@ -3,6 +3,7 @@ import process from 'node:process';
 import { SIG } from '../../syscalls/constants.ts';
 import { splitPath } from '../../syscalls/file.ts';
 import { canonicalPath, hostName, hostStatus, isDirectory } from '../host.ts';
+import type { Image } from '../image/read-image.ts';
 import { retainedCapabilities } from '../options/capabilities.ts';
 import { checkOptions } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
@@ -14,23 +15,33 @@ import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
-import { CONSOLE, must, type Plan, type Step, should } from './steps.ts';
+import {
+  CONSOLE,
+  type HostObject,
+  isInRoot,
+  must,
+  type Plan,
+  type PlanPart,
+  ROOT,
+  type Step,
+  should,
+} from './steps.ts';
 
 /** Where -M alone looks for a root directory. */
-const MACHINES_DIRECTORY = '/var/lib/machines';
+export const MACHINES_DIRECTORY = '/var/lib/machines';
 /** The signal that asks systemd to shut down: SIGRTMIN+3, see systemd(1). */
 const SIGRTMIN_3 = SIG.RTMIN + 3;
 
 /**
- * Works out what a container with these options needs. `console` says whether it gets a pseudo terminal. Looks at the
- * host (paths, device nodes, mounts), changes nothing and needs no privileges. Throws an Error, or a UsageError for
- * options that can't be.
+ * Works out what a container with these options needs. `console` says whether it gets a pseudo terminal; `image` is what
+ * imageOf() gives for them. Looks at the host (paths, device nodes, mounts), changes nothing and needs no privileges.
+ * Throws an Error, or a UsageError for options that can't be.
  */
-export function buildPlan(asked: ContainerOptions, console: Plan['console']): Plan {
+export function buildPlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Plan {
   const options = impliedOptions(asked);
   checkOptions(options);
-  const directory = rootDirectory(options);
-  const machine = options.machine || machineName(directory);
+  const directory = image?.path ?? rootDirectory(options);
+  const machine = options.machine || machineName(image ? directory.replace(/\.(raw|img)$/, '') : directory);
   const uuid = options.uuid && parseUuid(options.uuid);
   const volatile = options.volatile ?? 'no';
   if (directory === '/' && volatile === 'no') {
@@ -39,9 +50,11 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     );
   }
 
-  const readOnly = options.readOnly || volatile === 'state';
-  using tree = viewRoot(directory);
-  const root = rootMounts(directory, tree, volatile);
+  const keptReadOnly = options.readOnly || volatile === 'state';
+  // A disk image is not looked into before it is mounted.
+  using tree = image ? undefined : viewRoot(directory);
+  const root = tree ? rootMounts(directory, tree, volatile) : image!.rootMounts(options);
+  const readOnly = keptReadOnly || isReadOnly(root.hostObjects[ROOT]);
   const selinux = selinuxFileSystem();
   const hierarchies = options.boot || options.shareSystem ? ownHierarchies() : [];
   const custom = customMounts(options, { directory, view: tree });
@@ -62,11 +75,12 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...only(options.boot, must({ do: 'separate cgroups' })),
     ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     ...root.before,
-    ...custom.before,
+    ...(image ? [] : custom.before),
     must({ do: 'enter root' }),
     ...root.steps,
+    ...only(image !== undefined, must({ do: 'check tree' })),
     ...baseFileSystem(tree, volatile === 'yes'),
-    ...only(readOnly, must({ do: 'make read-only', path: '/', recursive: true })),
+    ...only(keptReadOnly, must({ do: 'make read-only', path: '/', recursive: true })),
     ...only(volatile === 'state', VOLATILE_VAR),
     ...API_FILE_SYSTEMS,
     ...only(options.boot, ...cgroupMounts(hierarchies)),
@@ -77,6 +91,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
     ...only(!options.shareSystem, must({ do: 'set boot id' })),
     ...zone.steps,
     ...resolvConf.steps,
+    ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
   ];
@@ -84,10 +99,11 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
   return {
     machine,
     directory,
+    isImage: image !== undefined,
     privateNetwork: options.privateNetwork ?? false,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
-    lock: options.readOnly || volatile !== 'no' ? 'shared' : 'exclusive',
+    lock: options.readOnly || volatile !== 'no' || image?.isReadOnly ? 'shared' : 'exclusive',
     console,
     hostObjects,
     steps,
@@ -101,11 +117,20 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console']): Pl
       noNewPrivileges: options.noNewPrivileges ?? false,
       rlimits: options.rlimits ?? [],
       ...(uuid && { uuid }),
+      ...(image?.personality && { personality: image.personality }),
       ...given(options, 'chdir', 'cpuAffinity', 'oomScoreAdjust', 'personality'),
     },
     ...killSignal(options),
   };
 }
+
+const isReadOnly = (object: HostObject | undefined) => object?.kind === 'file system' && object.readOnly;
+
+/** What is asked for of an image's tree can be opened only when that is mounted. */
+const takenFromTree = ({ hostObjects }: PlanPart): Step[] =>
+  Object.keys(hostObjects)
+    .filter(key => isInRoot(hostObjects[key]!))
+    .map(object => must({ do: 'take', object }));
 
 const only = (condition: boolean | undefined, ...steps: Step[]): Step[] => (condition ? steps : []);
 
@@ -135,7 +160,7 @@ function rootDirectory({ directory, machine }: ContainerOptions): string {
   }
 }
 
-/** A machine name from the root directory's name; that of / is the host's. Throws when nothing of it can be used. */
+/** A machine name from the name of the root directory or image; that of / is the host's. Throws when nothing of it can be used. */
 function machineName(directory: string): string {
   const source = directory === '/' ? hostName() : splitPath(directory).name;
   const labels = source

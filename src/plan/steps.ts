@@ -12,8 +12,27 @@ export type HostObject =
   | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean }
   /** An empty file system in memory that goes with the container. */
   | { kind: 'scratch'; readOnly: boolean }
+  | FileSystem
   /** The slave of the container's pseudo terminal. */
   | { kind: 'console' };
+
+/** A file system in the disk image. */
+export interface FileSystem {
+  kind: 'file system';
+  /** For messages: `partition 2 (home, ext4) of /x.raw`. */
+  name: string;
+  type: string;
+  /** Bytes from the start of the image. */
+  offset: number;
+  /** In bytes; 0 is all up to the end. */
+  size: number;
+  /** Bytes of a sector of the device that it is mounted from. */
+  sectorSize: number;
+  readOnly: boolean;
+  /** MOUNT_ATTR bits. */
+  attributes: number;
+  options: MountOption[];
+}
 
 /** What happens when a step fails: the start fails, a warning is logged, or it is told at debug level only. */
 export type OnFailure = 'fail' | 'warn' | 'debug';
@@ -48,6 +67,14 @@ export type StepAction =
   | { do: 'separate cgroups' }
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
   | { do: 'bind'; object: string; path: string }
+  /** `fallback` is for a tree without `path`, if it is an empty directory. */
+  | { do: 'mount partition'; object: string; path: string; fallback?: string }
+  /** Takes an object from the container's tree as it is now, or before there is one from the tree of another object. */
+  | { do: 'take'; object: string; from?: string }
+  | { do: 'check tree' }
+  | { do: 'forbid devices'; path: string }
+  /** Links, each of which is made where there is what it needs. */
+  | { do: 'make links'; links: { path: string; target: string; needs: string }[] }
   | { do: 'bind read-only'; path: string }
   | { do: 'hide'; path: string }
   | { do: 'set up console' }
@@ -98,8 +125,9 @@ export interface Payload {
 /** All that a container needs. */
 export interface Plan {
   machine: string;
-  /** Canonical path of the root directory. */
+  /** Canonical path of the root directory, or of the disk image that has it. */
   directory: string;
+  isImage: boolean;
   privateNetwork: boolean;
   shareSystem: boolean;
   /**
@@ -117,6 +145,9 @@ export interface Plan {
   /** The signal that asks the payload to shut down; undefined: there is nothing to ask, it is killed. */
   killSignal?: number;
 }
+
+/** Whether an object is one of the container's own tree. */
+export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' && object.inRoot;
 
 /** Keys of host objects that have a name of their own. */
 export const ROOT = 'root';
@@ -139,6 +170,13 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'separate cgroups': () => "separating the cgroups from the host's",
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
   bind: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,
+  'mount partition': ({ object: key, path, fallback }, object) =>
+    `mounting ${object(key)} on ${path}${fallback ? `, or on ${fallback} if only that is there` : ''}`,
+  take: ({ object: key, from }, object) => `opening ${object(key)}${from ? ` in ${object(from)}` : ''}`,
+  'forbid devices': ({ path }) => `making device nodes on ${path} useless`,
+  'check tree': () => 'looking for what is to be run',
+  'make links': ({ links }) =>
+    `making ${links.map(({ path, target }) => `${path} a symlink to ${target}`).join(', ')} where that is there`,
   'bind read-only': ({ path }) => `binding ${path} to itself read-only`,
   hide: ({ path }) => `making ${path} inaccessible`,
   'set up console': () => 'setting up /dev/console',
@@ -167,6 +205,8 @@ export function describeObject(object: HostObject | undefined, key: string): str
   switch (object?.kind) {
     case 'tree':
       return `${object.path}${object.inRoot ? ' of the tree' : ''}${object.readOnly ? ', read-only' : ''}`;
+    case 'file system':
+      return `${object.name}${object.readOnly ? ', read-only' : ''}`;
     case 'scratch':
       return 'an empty file system in memory';
     case 'console':

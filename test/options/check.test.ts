@@ -43,7 +43,6 @@ const notYet: [options: ContainerOptions, option: string][] = [
   [{ template: '/a', directory: '/b' }, '--template'],
   [{ ephemeral: true }, '--ephemeral'],
   [{ ephemeral: true, image: '/a' }, '--ephemeral'],
-  [{ image: '/a' }, '--image'],
   [{ slice: 'a.slice' }, '--slice'],
   [{ properties: ['A=b'] }, '--property'],
   [{ register: true }, '--register=yes'],

@@ -1,0 +1,63 @@
+/** Reads a disk image of the host, for a plan. */
+import { allowing, call } from '../../syscalls/call.ts';
+import { AT, BLK, W_OK } from '../../syscalls/constants.ts';
+import { errnoByNumber } from '../../syscalls/errno.ts';
+import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { ContainerOptions } from '../options.ts';
+import type { PlanPart } from '../plan/steps.ts';
+import { readDisk } from './disk.ts';
+import { dissect } from './dissect.ts';
+import { thisHost } from './host.ts';
+import { type ImageFile, openImageFile } from './image-file.ts';
+import { imageMounts } from './mounts.ts';
+
+/** What a plan has to know of an image. */
+export interface Image {
+  /** Canonical path of the file or block device. */
+  path: string;
+  /** Whether nothing of it can be written to. */
+  isReadOnly: boolean;
+  /** What --personality= is to be unless it is given. */
+  personality?: string | undefined;
+  /** A line for each partition that is not mounted, and why. */
+  notMounted: string[];
+  /** The host objects and steps that make it a container's root. */
+  rootMounts(options: Pick<ContainerOptions, 'readOnly' | 'volatile'>): PlanPart;
+}
+
+/** Reads what an image holds; changes nothing. Throws an Error if it can't be read, or is refused. */
+export async function readImage(path: string): Promise<Image> {
+  try {
+    using file = openImageFile(path, { write: false });
+    const disk = await readDisk(file.source);
+    const { refusal, mounts, notMounted, personality } = dissect(disk, thisHost());
+    if (refusal) throw new Error(refusal);
+    const canWrite = isWritable(file, path);
+    return {
+      path,
+      isReadOnly: !canWrite || mounts.every(({ readOnly }) => readOnly),
+      personality,
+      notMounted: notMounted.map(({ number, reason }) => `partition ${number}: ${reason}`),
+      rootMounts: ({ readOnly = false, volatile = 'no' }) =>
+        imageMounts(
+          { path, disk, mounts },
+          {
+            // Whatever the mode, nothing on disk changes: systemd-nspawn(1), --volatile=.
+            isUnchanged: readOnly || volatile !== 'no' || !canWrite,
+            volatile,
+          },
+        ),
+    };
+  } catch (error) {
+    throw new Error(`reading the image ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Whether root could write to it: not on a read-only file system or device, nor if it is marked as immutable. */
+function isWritable({ fd, isDevice }: ImageFile, path: string): boolean {
+  const readOnly = new Uint32Array(1);
+  if (isDevice) syscall('ioctl', fd, BLK.ROGET, { out: new Uint8Array(readOnly.buffer) });
+  const access = perform(allowing(call('faccessat', AT.FDCWD, path, W_OK), 'EROFS', 'EPERM', 'EACCES'));
+  // EACCES is for those who aren't root.
+  return readOnly[0] === 0 && (access === 0 || errnoByNumber(-access).name === 'EACCES');
+}
