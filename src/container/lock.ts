@@ -16,12 +16,15 @@ export function lockTree(directory: string, kind: 'shared' | 'exclusive'): Owned
   }
 }
 
-/** Locks what a container's root is in. Throws an Error when someone else has it. */
+/** Another container has what one was to be started on. */
+export class LockedError extends Error {}
+
+/** Locks what a container's root is in. Throws LockedError when someone else has it. */
 export function lock(fd: number, kind: 'shared' | 'exclusive', path: string, what: 'tree' | 'image'): void {
   try {
     perform(call('flock', fd, (kind === 'shared' ? LOCK.SH : LOCK.EX) | LOCK.NB));
   } catch (error) {
     if (!(error instanceof SyscallError) || error.code !== 'EAGAIN') throw error;
-    throw new Error(`starting a container on ${path}: another container is running on this ${what}`);
+    throw new LockedError(`starting a container on ${path}: another container is running on this ${what}`);
   }
 }

@@ -46,7 +46,7 @@ export interface StartOptions {
 export async function startContainer(plan: Plan, options: StartOptions): Promise<Started> {
   if (!plan.isImage || options.image) return await start(plan, options);
   const { openImage } = await import('../image/open.ts');
-  using image = openImage(plan);
+  using image = await openImage(plan);
   const released = () => image.released(options.log);
   try {
     return { ...(await start(plan, { ...options, image })), released };

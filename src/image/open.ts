@@ -3,8 +3,9 @@ import { setTimeout } from 'node:timers/promises';
 import type { OwnedFd } from '../../syscalls/fd.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { attachLoop, openLoop } from '../../syscalls/loop.ts';
-import { lock } from '../container/lock.ts';
-import { readIfThere } from '../host.ts';
+import { SyscallError } from '../../syscalls/syscall.ts';
+import { LockedError, lock } from '../container/lock.ts';
+import { hostHas, readIfThere } from '../host.ts';
 import type { Logger } from '../log.ts';
 import type { FileSystem, Plan } from '../plan/steps.ts';
 import { type ImageFile, openImageFile } from './image-file.ts';
@@ -32,11 +33,11 @@ interface Device {
  * Opens the image of a plan, and locks it as long as anything of it is mounted: it is what the loop devices have open
  * that has the lock. Throws an Error.
  */
-export function openImage({ directory: path, hostObjects, lock: kind }: Plan): OpenImage {
+export async function openImage({ directory: path, hostObjects, lock: kind }: Plan): Promise<OpenImage> {
   const write = Object.values(hostObjects).some(object => object.kind === 'file system' && !object.readOnly);
   using opening = new DisposableStack();
   const file = opening.use(openFile(path, write));
-  if (kind !== 'none') lock(file.fd, kind, path, 'image');
+  if (kind !== 'none') await lockPatiently(file.fd, kind, path);
   const close = opening.move();
 
   const devices = new Map<number, Device>();
@@ -63,6 +64,21 @@ export function openImage({ directory: path, hostObjects, lock: kind }: Plan): O
   };
 }
 
+/** How long a container that has just ended or been killed may take to let go of an image. */
+const LOCK_PATIENCE_MS = 500;
+const LOCK_PAUSE_MS = 10;
+
+async function lockPatiently(file: number, kind: 'shared' | 'exclusive', path: string): Promise<void> {
+  for (const end = Date.now() + LOCK_PATIENCE_MS; ; await setTimeout(LOCK_PAUSE_MS)) {
+    try {
+      lock(file, kind, path, 'image');
+      return;
+    } catch (error) {
+      if (!(error instanceof LockedError) || Date.now() > end) throw error;
+    }
+  }
+}
+
 function openFile(path: string, write: boolean): ImageFile {
   try {
     return openImageFile(path, { write });
@@ -77,7 +93,16 @@ function mountDevice(source: string, { type, attributes, options }: FileSystem, 
 }
 
 const SYSFS = '/sys/block/loop';
-const sequenceOf = (number: number) => readIfThere(`${SYSFS}${number}/diskseq`)?.toString();
+
+function sequenceOf(number: number): string | undefined {
+  try {
+    return readIfThere(`${SYSFS}${number}/diskseq`)?.toString();
+  } catch (error) {
+    // Somebody has removed the device altogether, between our opening the file and reading it.
+    if (error instanceof SyscallError && error.code === 'ENODEV') return undefined;
+    throw error;
+  }
+}
 
 /** How long the kernel is given; what is to be written to the image is written before the container has ended. */
 const LONGEST_WAIT_MS = 10_000;
@@ -88,8 +113,7 @@ const LONGEST_PAUSE_MS = 50;
  * that was copied from the container, or a file that a process of the host has open, holds it as well.
  */
 async function whenReleased({ number, sequence }: Device, path: string, log: Logger): Promise<void> {
-  const isOurs = () =>
-    readIfThere(`${SYSFS}${number}/loop/backing_file`) !== undefined && sequenceOf(number) === sequence;
+  const isOurs = () => hostHas(`${SYSFS}${number}/loop`) && sequenceOf(number) === sequence;
   const end = Date.now() + LONGEST_WAIT_MS;
   for (let pause = 1; isOurs(); pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     if (Date.now() > end) {

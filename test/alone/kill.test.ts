@@ -28,7 +28,16 @@ test.before(() => {
 });
 test.after(() => directory[Symbol.dispose]());
 
-for (const variant of ['plain', 'as process 2', 'volatile overlay', 'private network', 'booting', 'terminal']) {
+for (const variant of [
+  'plain',
+  'as process 2',
+  'volatile overlay',
+  'private network',
+  'booting',
+  'terminal',
+  'image',
+  'image, volatile',
+]) {
   it(`${TIMES} times: ${variant}`, () => {
     const seed = Number(process.env['SEED'] ?? 1);
     const found = inEmptyMachine('test/alone/killing.ts', [variant, `${seed}`, `${TIMES}`], directory.path);

@@ -13,6 +13,7 @@ import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
 import { closeFd } from '../../syscalls/fd.ts';
 import { getTermios, openPty } from '../../syscalls/tty.ts';
+import { assertReleased, busyboxDisk, loopsOf } from '../image/images.ts';
 import { hostState, lastingDifference } from '../support/host-state.ts';
 import { createRandom } from '../support/random.ts';
 import { busyboxTree, copyTree } from '../support/tree.ts';
@@ -34,7 +35,8 @@ const AT_A_TIME = 4;
 /** Says when it runs, doesn't end by itself, nor for a signal, and has children. */
 const PAYLOAD = 'trap "" HUP INT TERM; echo ready; sleep 1000 & sleep 1000';
 
-const options = (tree: string, ...more: string[]) => ['-q', '-D', tree, '--timezone=off', '--resolv-conf=off', ...more];
+const OFF = ['-q', '--timezone=off', '--resolv-conf=off'];
+const options = (tree: string, ...more: string[]) => ['-D', tree, ...OFF, ...more];
 const running = (...more: string[]) => [...options(busyboxTree(), ...more), '--', '/bin/sh', '-c', PAYLOAD];
 
 function bootable(): string {
@@ -57,11 +59,27 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
     return at => options(trees[at]!, '-b');
   },
   terminal: () => () => running('--read-only', '--console=interactive'),
+  image: () => at => [
+    '-i',
+    imagePath(at),
+    ...OFF,
+    '--',
+    '/bin/sh',
+    '-c',
+    `while echo x >/home/x; do :; done & ${PAYLOAD}`,
+  ],
+  'image, volatile': () => () => ['-i', imagePath(0), ...OFF, '--volatile=overlay', '--', '/bin/sh', '-c', PAYLOAD],
 };
+
+/** Images, of which each is for one at a time, or the first one for all. */
+const imagePath = (at: number) => `/tmp/${at}.raw`;
+const images = Array.from({ length: AT_A_TIME }, (_, at) => imagePath(at));
 
 const [variant = '', seed = '', times = ''] = process.argv.slice(2);
 const random = createRandom(Number(seed));
 const words = VARIANTS[variant]!();
+const hasImages = variant.startsWith('image');
+if (hasImages) for (const path of images) busyboxDisk(path);
 const hasTerminal = variant === 'terminal';
 const result: Found = { lost: [], said: '', ready: 0, latest: 0 };
 
@@ -79,12 +97,24 @@ async function killAfter(at: number, moment: (isReady: Promise<unknown>) => Prom
   await moment(child.stdout ? once(child.stdout, 'data') : setTimeout(100));
   child.kill('SIGKILL');
   await ended;
+  if (variant === 'image') await isFree(imagePath(at));
   if (!pty || !before) return;
   let tries = 0;
   while (!before.equals(getTermios(pty.slave.fd)) && tries++ < 1000) await setTimeout(10);
   if (tries > 1000) result.lost.push('a terminal is still raw');
   closeFd(pty.slave.fd);
   closeFd(pty.master.fd);
+}
+
+/** Waits until nothing of an image is mounted: until then, it is locked. */
+async function isFree(image: string): Promise<void> {
+  for (let tries = 0; loopsOf(image).length > 0; tries++) {
+    if (tries === 1000) {
+      result.lost.push(`${image} is still in use`);
+      return;
+    }
+    await setTimeout(10);
+  }
 }
 
 const together = (kill: (at: number) => Promise<void>) =>
@@ -104,4 +134,5 @@ await together(async at => {
   while (left-- > 0) await killAfter(at, () => setTimeout((random.below(1000) / 1000) * result.latest));
 });
 result.lost.push(...(await lastingDifference(before, 10)));
+if (hasImages) for (const path of images) await assertReleased(path);
 console.log(JSON.stringify(result));

@@ -111,12 +111,13 @@ function subdirectories(directory: string): string[] {
     .flatMap(path => [path, ...subdirectories(path)]);
 }
 
-/** The answer, or undefined when what was listed a moment ago is gone, or never was. */
+/** The answer, or undefined when what was listed a moment ago is gone (a device: ENODEV), or never was. */
 function unlessGone<Answer>(ask: () => Answer): Answer | undefined {
   try {
     return ask();
   } catch (error) {
-    if (['ENOENT', 'ESRCH', 'ENOTDIR', 'EINVAL'].includes((error as { code?: string }).code ?? '')) return undefined;
+    if (['ENOENT', 'ESRCH', 'ENOTDIR', 'EINVAL', 'ENODEV'].includes((error as { code?: string }).code ?? ''))
+      return undefined;
     throw error;
   }
 }
