@@ -1,8 +1,10 @@
 /** Spawning containers: what the command line and other programs use. */
+import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import type { OwnedFd } from '../syscalls/fd.ts';
 import { type Ending, signalProcess } from '../syscalls/process.ts';
+import { listContainer } from './container/record.ts';
 import { runInTree } from './container/run-in-tree.ts';
 import { startContainer } from './container/start.ts';
 import { connect } from './container/stdio.ts';
@@ -87,12 +89,23 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   });
   const streams = connected.open();
 
+  const enlist = () => {
+    try {
+      const { machine, directory: root, killSignal } = plan;
+      resources.use(listContainer({ machine, root, pid, nspawn: process.pid, since: Date.now(), killSignal }));
+    } catch (error) {
+      // It runs all the same.
+      logger.warn(`putting ${plan.machine} on the list of containers: ${(error as Error).message}`);
+    }
+  };
   let isOver = false;
   let ending: Ended | undefined;
   const untilEnded = async (): Promise<Ended> => {
     let how: Ending;
     try {
-      how = endedWithin(pidfd, patience) ?? (await ended(pidfd));
+      const soon = endedWithin(pidfd, patience);
+      if (!soon) enlist();
+      how = soon ?? (await ended(pidfd));
     } finally {
       isOver = true;
       connected.finish();

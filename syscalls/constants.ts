@@ -20,6 +20,7 @@ export const O = {
   NOFOLLOW: isArm64 ? 0o100000 : 0o400000,
   CLOEXEC: 0o2000000,
   PATH: 0o10000000,
+  TMPFILE: 0o20000000 | (isArm64 ? 0o40000 : 0o200000),
 } as const;
 
 /** linux/fcntl.h */
@@ -27,6 +28,7 @@ export const AT = {
   FDCWD: -100,
   SYMLINK_NOFOLLOW: 0x100,
   REMOVEDIR: 0x200,
+  SYMLINK_FOLLOW: 0x400,
   EMPTY_PATH: 0x1000,
   RECURSIVE: 0x8000,
 } as const;

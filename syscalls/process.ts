@@ -92,14 +92,24 @@ const CAPABILITY_VERSION = 0x20080522;
  * what nspawn's caller inherited on to programs with file capabilities. Throws SyscallError.
  */
 export function clearInheritable(): Call {
-  const header = new Uint8Array(new Uint32Array([CAPABILITY_VERSION, 0]).buffer);
   // Twice (for 32 capabilities each) effective, permitted, inheritable.
   const sets = new Uint32Array(6);
-  syscall('capget', header, { out: new Uint8Array(sets.buffer) });
+  syscall('capget', capabilityHeader(), { out: new Uint8Array(sets.buffer) });
   sets[2] = 0;
   sets[5] = 0;
-  return call('capset', header, new Uint8Array(sets.buffer));
+  return call('capset', capabilityHeader(), new Uint8Array(sets.buffer));
 }
+
+/** Leaves the caller these capabilities, as bits by their numbers, of which it must have all; none is inheritable. */
+export function setCapabilities(mask: bigint): Call {
+  const [low, high] = [Number(mask & 0xffffffffn), Number(mask >> 32n)];
+  return call('capset', capabilityHeader(), new Uint8Array(new Uint32Array([low, low, 0, high, high, 0]).buffer));
+}
+
+const capabilityHeader = () => new Uint8Array(new Uint32Array([CAPABILITY_VERSION, 0]).buffer);
+
+/** Joins namespaces (CLONE.NEW* bits) of the process that a pidfd stands for; that of processes is for children only. */
+export const joinNamespaces = (pidfd: number, namespaces: bigint): Call => call('setns', pidfd, namespaces);
 
 export const setPersonality = (persona: number): Call => call('personality', persona);
 export const setHostname = (name: string): Call => call('sethostname', name, Buffer.byteLength(name));

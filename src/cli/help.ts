@@ -29,10 +29,11 @@ function helpSections(): { title?: string; body: string }[] {
   const head = [
     'nspawn [OPTIONS...] [COMMAND [ARGUMENTS...]]',
     'nspawn --boot [OPTIONS...] [ARGUMENTS...]',
-    'nspawn inspect [--json] IMAGE',
+    'nspawn list|exec|kill|poweroff|wait|inspect [OPTIONS...] ...',
     '',
-    'Spawn a command or an operating system in a light-weight container,',
-    'or show what a disk image holds.',
+    'Spawn a command or an operating system in a light-weight container. The verbs',
+    'list the containers that run, run commands in them and end them, and show what',
+    'a disk image holds: see nspawn VERB --help.',
   ];
   const listed = sections.map(({ title, rows }) => ({ title, rows: rows.filter(isListed) }));
   return [

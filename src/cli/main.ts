@@ -5,14 +5,13 @@ import type { Argument, Call, ResultOf } from '../../syscalls/call.ts';
 import { type CommandLineLogger, createLogger } from './logger.ts';
 import { refuseLostBytes } from './lost-bytes.ts';
 import { type ParsedCommandLine, parseCommandLine } from './parse.ts';
+import { findVerb } from './verbs.ts';
 
 /** Does what the command line says. Resolves to the exit status. */
 async function main(words: readonly string[]): Promise<number> {
   refuseLostBytes(words);
-  if (words[0] === 'inspect') {
-    await (await import('../inspect/main.ts')).inspect(words.slice(1));
-    return 0;
-  }
+  const verb = findVerb(words[0]);
+  if (verb) return await (await verb()).run(words.slice(1));
   const line = parseCommandLine(words, process.env);
   switch (line.action) {
     case 'help':

@@ -37,7 +37,7 @@ export async function makePayloadCgroups(machine: string, hierarchies: readonly 
   let unified: number | undefined;
   let others = 0;
   for (const hierarchy of hierarchies) {
-    const parent = made.use(owned(perform(openCgroup(AT.FDCWD, directoryOf(hierarchy)))));
+    const parent = made.use(owned(perform(openCgroup(AT.FDCWD, cgroupDirectory(hierarchy)))));
     others = removeAbandoned(parent.fd, readdirSync);
     // First of all, and so withdrawn last of all.
     made.use(entrust([parent.fd], ([parentFd]) => removal(parentFd!, name)));
@@ -65,8 +65,8 @@ export async function makePayloadCgroups(machine: string, hierarchies: readonly 
   };
 }
 
-/** The directory of this process's cgroup. */
-function directoryOf(hierarchy: Hierarchy): string {
+/** The host's path of a cgroup. */
+export function cgroupDirectory(hierarchy: Hierarchy): string {
   const { point, root } = hierarchyMount(hierarchy, readHostFile('/proc/self/mountinfo').toString())!;
   return `${point}${root === '/' ? hierarchy.path : hierarchy.path.slice(root.length)}`;
 }

@@ -19,6 +19,7 @@ import { describeObject, isInRoot, type Payload, type Plan } from '../plan/steps
 import { containerView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
+import { forgetContainer } from './record.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
 /** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
@@ -95,7 +96,12 @@ async function start(plan: Plan, { log, streams, runInTree, image }: StartOption
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp }, () => {
-    resources.use(entrust([agent.pidfd], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]));
+    resources.use(
+      entrust([agent.pidfd], ([pidfd]) => [
+        call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0),
+        forgetContainer(agent.pid),
+      ]),
+    );
     prepared = preparePayload(plan.payload, agentStreams);
   });
 

@@ -63,14 +63,18 @@ export function preparePayload(payload: Payload, streams: Streams): PreparedPayl
       { doing: 'connecting the standard streams', calls: streamCalls(streams) },
       ...limitPieces(payload.rlimits),
       ...confinement(payload),
-      ...(payload.asPid2
-        ? [{ doing: 'starting an init', calls: [setName('nspawn-init'), setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL] }]
-        : []),
+      ...(payload.asPid2 ? [startInit('nspawn-init')] : []),
     ],
     session: { doing: 'starting a session', calls: session(streams) },
     signals: { doing: 'resetting the signals', calls: signals() },
   };
 }
+
+/** The agent stays above the payload, under this name, reaps, and passes signals on. */
+export const startInit = (name: string): Piece => ({
+  doing: 'starting an init',
+  calls: [setName(name), setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL],
+});
 
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
 export function runPayload(agent: Agent, { payload, confine, session, signals }: PreparedPayload, user: User): void {
@@ -88,7 +92,7 @@ export function runPayload(agent: Agent, { payload, confine, session, signals }:
 }
 
 /** Puts the streams on 0 to 2, and closes everything else of the host's. */
-function streamCalls(streams: Streams): Call[] {
+export function streamCalls(streams: Streams): Call[] {
   if (streams === 'console') {
     const open = call('openat', AT.FDCWD, '/dev/console', O.RDWR | O.NOCTTY | O.CLOEXEC, 0);
     return [
@@ -110,7 +114,7 @@ const session = (streams: Streams): Call[] => [
 ];
 
 /** What holds for whatever the payload becomes: system call filter, bounding set, personality. */
-function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Piece[] {
+export function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Piece[] {
   const dropped = capabilityNames.map((_, number) => number).filter(number => !((capabilities >> BigInt(number)) & 1n));
   return [
     ...(cpuAffinity?.length
@@ -150,7 +154,7 @@ function loadFilter(): Call {
   return call('seccomp', SECCOMP_SET_MODE_FILTER, 0, { bytes: header, pointers: [[8, program]] });
 }
 
-function identity(user: User): Call[] {
+export function identity(user: User): Call[] {
   return [
     setUmask(0o022),
     setGroups(user.groups),
@@ -162,7 +166,7 @@ function identity(user: User): Call[] {
 }
 
 /** A Bun process ignores some signals, and what is ignored stays so over exec. */
-const signals = (): Call[] => [...ignoredSignals().map(defaultSignalAction), setSignalMask(NO_SIGNALS)];
+export const signals = (): Call[] => [...ignoredSignals().map(defaultSignalAction), setSignalMask(NO_SIGNALS)];
 
 /** Numbers of the signals that this process ignores, from proc_pid_status(5). */
 function ignoredSignals(): number[] {
@@ -181,7 +185,7 @@ interface Candidates {
   programs: readonly Candidate[];
 }
 
-function candidates(payload: Payload, environment: string[]): Candidates {
+export function candidates(payload: Payload, environment: string[]): Candidates {
   const { boot, command } = payload;
   if (boot) return { what: 'an init', programs: INITS.map(program => ({ program, argv: [program, ...command] })) };
   const [name] = command;
@@ -201,7 +205,7 @@ const NOT_HERE = ['ENOENT', 'ENOTDIR', 'EACCES', 'ENAMETOOLONG', 'ELOOP'];
  * Runs pieces, and then executes the first candidate that can be. One without a format that the kernel knows goes to a
  * shell, as with execvp(3). Throws StepError for a piece that failed, or an Error when there is nothing to execute.
  */
-function execFirst(
+export function execFirst(
   agent: Agent,
   pieces: readonly Piece[],
   { what, programs }: Candidates,

@@ -26,11 +26,15 @@ do with it. Nothing is changed, and nobody needs to be root.
 const NARROWEST = 40;
 
 /** @param words - what stands after `inspect`; options may stand after the image. Throws an Error of one line. */
-export async function inspect(words: readonly string[]): Promise<void> {
+export async function run(words: readonly string[]): Promise<number> {
   const { isHelp, isJson, path } = parse(words);
-  if (isHelp) return print(HELP);
+  if (isHelp) {
+    print(HELP);
+    return 0;
+  }
   const report = await read(path);
   print(isJson ? `${printableJson(report)}\n` : textOf(report));
+  return 0;
 }
 
 function parse(words: readonly string[]): { isHelp: boolean; isJson: boolean; path: string } {

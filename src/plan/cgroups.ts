@@ -13,11 +13,11 @@ const { NOSUID, NOEXEC, NODEV, RDONLY, STRICTATIME } = MOUNT_ATTR;
 const HARDENED = NOSUID | NOEXEC | NODEV;
 const PATH = '/sys/fs/cgroup';
 
-/** A hierarchy of cgroups that this process is in: a line of proc_pid_cgroup(5). */
+/** A hierarchy of cgroups, and where in it a process is: a line of proc_pid_cgroup(5). */
 export interface Hierarchy {
   /** Such as `cpu,cpuacct` or `name=systemd`; empty for cgroup v2. */
   controllers: string;
-  /** This process's cgroup, from the hierarchy's root. */
+  /** The process's cgroup, from the hierarchy's root. */
   path: string;
 }
 
@@ -28,9 +28,9 @@ export const isUnified = ({ controllers }: Hierarchy): boolean => controllers ==
 /** Whether it is a hierarchy that a systemd keeps its units in. */
 export const isManaged = (each: Hierarchy): boolean => isUnified(each) || each.controllers === SYSTEMD;
 
-/** The hierarchies of the host that are mounted. */
-export function ownHierarchies(): Hierarchy[] {
-  const text = readIfThere('/proc/self/cgroup')?.toString() ?? '';
+/** The hierarchies of the host that are mounted, with the cgroups of a process. */
+export function hierarchiesOf(pid: number | 'self'): Hierarchy[] {
+  const text = readIfThere(`/proc/${pid}/cgroup`)?.toString() ?? '';
   const hierarchies = [...text.matchAll(/^\d+:([^:]*):(.*)$/gm)].map(([, controllers = '', path = '/']) => ({
     controllers,
     path,

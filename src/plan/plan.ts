@@ -10,7 +10,7 @@ import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions } from '../options.ts';
 import { viewRoot } from '../root-view.ts';
-import { cgroupMounts, isManaged, isUnified, ownHierarchies } from './cgroups.ts';
+import { cgroupMounts, hierarchiesOf, isManaged, isUnified } from './cgroups.ts';
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
@@ -56,7 +56,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
   const root = tree ? rootMounts(directory, tree, volatile) : image!.rootMounts(options);
   const readOnly = keptReadOnly || isReadOnly(root.hostObjects[ROOT]);
   const selinux = selinuxFileSystem();
-  const hierarchies = options.boot || options.shareSystem ? ownHierarchies() : [];
+  const hierarchies = options.boot || options.shareSystem ? hierarchiesOf('self') : [];
   const custom = customMounts(options, { directory, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);

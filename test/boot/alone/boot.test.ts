@@ -7,6 +7,8 @@ import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { exec } from '../../../src/index.ts';
+import { textOf } from '../../console/support.ts';
 import { needs, root, tool } from '../../support/needs.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 import { debian, debianTree } from '../../support/tree.ts';
@@ -102,6 +104,10 @@ check('Debian boots to a login prompt; no cgroup is left', async () => {
       await has('up');
       await shows(/ login: /);
       assert.ok(cgroups().some(path => /\/nspawn-booted-[^/]*\/system\.slice$/.test(path)));
+      const inside = 'systemctl is-active multi-user.target; cat /proc/self/cgroup';
+      const { stdout, exited } = await exec('booted', { command: ['/bin/sh', '-c', inside] });
+      assert.match(await textOf(stdout!), /^active\n(.*\n)*0::\/init\.scope\n$/);
+      assert.is(await exited, 0);
       kill('SIGTERM');
     },
   });

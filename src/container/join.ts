@@ -1,0 +1,137 @@
+/**
+ * Runs a command in a container that runs already. An agent joins the namespaces and cgroups of the container's first
+ * process and gives up what the container must not have; only then does it fork what becomes the command. Until there
+ * it is nobody that the container could see, and what root in the container can then look into holds nothing of the
+ * host's. See setns(2).
+ */
+import { startAgent } from '../../syscalls/agent/agent.ts';
+import { call } from '../../syscalls/call.ts';
+import { AT, CLONE, O, TIOC } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { dieWithParent, joinNamespaces, setCapabilities } from '../../syscalls/process.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import { attempt } from '../execute/attempt.ts';
+import { payloadEnvironment } from '../execute/environment.ts';
+import { limitPieces } from '../execute/limits.ts';
+import { candidates, confinement, execFirst, identity, signals, startInit, streamCalls } from '../execute/payload.ts';
+import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
+import { readHostFile } from '../host.ts';
+import { checkOptions } from '../options/check.ts';
+import { hierarchiesOf, isManaged, isUnified } from '../plan/cgroups.ts';
+import type { Payload } from '../plan/steps.ts';
+import { containerView } from '../root-view.ts';
+import { cgroupDirectory } from './payload-cgroups.ts';
+import { type ContainerRecord, openContainer } from './record.ts';
+import type { PayloadStreams } from './start.ts';
+import { duplicate } from './stdio.ts';
+
+/** What is to run in a container. */
+export interface JoinOptions {
+  /** argv; absent or empty: the user's shell. */
+  command?: string[];
+  /** Name or number, by the container's passwd file. Default: root. */
+  user?: string;
+  /** Default: the root directory; for a shell the user's home. */
+  chdir?: string;
+  /** NAME=VALUE assignments over all that nspawn sets. */
+  environment?: string[];
+}
+
+/** A command that runs in a container. */
+export interface Joined {
+  /** Process id of its parent in the host's namespace, which ends with its exit status, or 1 if a signal ended it. */
+  pid: number;
+  /** The caller closes it. */
+  pidfd: number;
+}
+
+/** All but that of users. */
+const NAMESPACES = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWCGROUP | CLONE.NEWPID;
+
+/**
+ * Runs a command in a container. A pseudo terminal is one of the host, and its controlling terminal. Throws an Error that
+ * says what failed; nothing is left then.
+ */
+export function joinContainer(record: ContainerRecord, options: JoinOptions, stdio: PayloadStreams): Joined {
+  checkOptions({ ...options });
+  using leader = openContainer(record);
+  using passed = new DisposableStack();
+  const pidfd = passed.use(duplicate(leader.fd)).fd;
+  const payload = payloadOf(record.pid, options);
+  const user = userOf(options.user ?? 'root', record.pid);
+  // What was read is that of this container's: it still runs.
+  openContainer(record)[Symbol.dispose]();
+
+  const cgroups = hierarchiesOf(record.pid).filter(isManaged);
+  const unified = cgroups.find(isUnified);
+  const cgroup = unified && passed.use(openDirectory(cgroupDirectory(unified))).fd;
+  const console = 'console' in stdio ? passed.use(duplicate(stdio.console.fd)).fd : undefined;
+  const streams = 'fds' in stdio ? stdio.fds : ([console!, console!, console!] as const);
+  using agent = startAgent({
+    namespaces: 0n,
+    fds: [pidfd, ...new Set(streams)],
+    dieWithParent: true,
+    ...(cgroup !== undefined && { cgroup }),
+  });
+  for (const hierarchy of cgroups.filter(each => !isUnified(each))) {
+    attempt("moving into the container's cgroup", () => adopt(cgroupDirectory(hierarchy), agent.pid));
+  }
+  attempt(`joining the container ${record.machine}`, () => agent.run([joinNamespaces(pidfd, NAMESPACES)]));
+
+  const terminal = console === undefined ? [] : [call('ioctl', 0, TIOC.SCTTY, 0)];
+  const home = payload.command.length ? '/' : user.home;
+  const pieces = [
+    { doing: 'connecting the standard streams', calls: streamCalls(streams) },
+    ...limitPieces([]),
+    ...confinement(payload),
+    { doing: `becoming the user ${user.name}`, calls: identity(user) },
+    // Others have none left.
+    ...(user.uid === 0 ? [{ doing: 'giving up capabilities', calls: [setCapabilities(payload.capabilities)] }] : []),
+    startInit('nspawn-exec'),
+    { doing: 'starting a session', calls: [dieWithParent, call('setsid'), ...terminal] },
+    payload.chdir
+      ? { doing: `changing into the directory ${payload.chdir}`, calls: [call('chdir', payload.chdir)] }
+      : { doing: `changing into the directory ${home}`, calls: [{ ...call('chdir', home), allow: 'any' as const }] },
+    { doing: 'resetting the signals', calls: signals() },
+  ];
+  const environment = payloadEnvironment(payload, user);
+  execFirst(agent, pieces, candidates(payload, environment), environment);
+  agent.detach();
+  return { pid: agent.pid, pidfd: agent.pidfd };
+}
+
+const openDirectory = (path: string): OwnedFd =>
+  owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
+
+/** Moves a process into a cgroup. Throws SyscallError. */
+function adopt(directory: string, pid: number): void {
+  using file = owned(syscall('openat', AT.FDCWD, `${directory}/cgroup.procs`, O.WRONLY | O.CLOEXEC, 0));
+  const text = Buffer.from(`${pid}`);
+  syscall('write', file.fd, text, text.length);
+}
+
+/** What holds for the container holds for the command: proc_pid_status(5). */
+function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinOptions): Payload {
+  const status = readHostFile(`/proc/${pid}/status`).toString();
+  const field = (name: string) => new RegExp(`^${name}:\\s*(\\w+)`, 'm').exec(status)?.[1] ?? '0';
+  return {
+    command,
+    boot: false,
+    asPid2: false,
+    user: 'root',
+    environment,
+    capabilities: BigInt(`0x${field('CapBnd')}`),
+    noNewPrivileges: field('NoNewPrivs') === '1',
+    rlimits: [],
+    ...(chdir !== undefined && { chdir }),
+  };
+}
+
+function userOf(name: string, pid: number): User {
+  if (isRoot(name)) return { ...ROOT_USER, name };
+  using container = containerView(pid);
+  const user = lookUpUser(name, container);
+  if (!user)
+    throw new Error(`looking up the user ${JSON.stringify(name)}: the container's passwd file does not know it`);
+  return user;
+}
