@@ -107,13 +107,19 @@ export interface ContainerOptions {
   timezone?: Timezone;
   privateNetwork?: boolean;
   shareSystem?: boolean;
+  /** Interfaces of the host to be moved: `HOST` or `HOST:CONTAINER`, with the name that it gets in the container. */
   networkInterfaces?: string[];
+  /** Interfaces of the host to make one on: `HOST`, or `HOST:CONTAINER` with the new one's name. */
   networkMacvlans?: string[];
   networkIpvlans?: string[];
   networkVeth?: boolean;
+  /** Names of both ends of a veth link: `HOST:CONTAINER`, or `HOST` if they are the same. */
   networkVethExtra?: string[];
+  /** A bridge of the host's for the veth link. */
   networkBridge?: string;
+  /** Name of a bridge without vz-, made for as long as a container is on it. */
   networkZone?: string;
+  /** File that stands for a network namespace, absolute. */
   networkNamespacePath?: string;
   slice?: string;
   properties?: string[];

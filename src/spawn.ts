@@ -12,7 +12,7 @@ import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import type { ContainerOptions } from './options.ts';
 import { imageOf } from './plan/image.ts';
-import { buildPlan } from './plan/plan.ts';
+import { planContainer } from './plan/plan.ts';
 
 /**
  * What the payload has for standard streams. 'pipe': three pipes, which are the container's streams. 'pty': a pseudo
@@ -79,7 +79,7 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const { stdio = 'pipe', logger = silentLogger, patience = 0, ...containerOptions } = options;
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const image = await imageOf(containerOptions);
-  const plan = buildPlan(containerOptions, hasTerminal ? 'pty' : 'streams', image);
+  const plan = await planContainer(containerOptions, hasTerminal ? 'pty' : 'streams', image);
 
   using connected = await connect(stdio);
   const { pid, pidfd, resources, released } = await startContainer(plan, {

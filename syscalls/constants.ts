@@ -171,4 +171,4 @@ export const LOOP = { CONFIGURE: 0x4c0a, CTL_GET_FREE: 0x4c82 } as const;
 export const BLK = { ROGET: 0x125e, SSZGET: 0x1268, GETSIZE64: 0x80081272 } as const;
 
 /** sys/file.h */
-export const LOCK = { SH: 1, EX: 2, NB: 4 } as const;
+export const LOCK = { SH: 1, EX: 2, NB: 4, UN: 8 } as const;

@@ -1,8 +1,8 @@
-/** A netlink socket of this process's network namespace, for netlink/'s connections. See netlink(7). */
+/** Netlink sockets for netlink/'s connections. See netlink(7). */
 import type { NetlinkSocket } from '../netlink/socket.ts';
-import { call } from './call.ts';
+import { type Call, call } from './call.ts';
 import { AF, MSG, NETLINK_ROUTE, SOCK } from './constants.ts';
-import { owned } from './fd.ts';
+import { type OwnedFd, owned } from './fd.ts';
 import { stopWaiting, untilReadable } from './readiness.ts';
 import { perform, syscall } from './syscall.ts';
 
@@ -13,11 +13,15 @@ const ADDRESS = { port: 4, size: 12 } as const;
 /** asm-generic/poll.h */
 const POLLIN = 1;
 
-/** Opens a routing socket. Throws SyscallError. */
-export function openNetlink(): NetlinkSocket {
-  const { fd, [Symbol.dispose]: closeSocket } = owned(
-    syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE),
-  );
+/** Makes a routing socket, which belongs to the network namespace of who makes it. */
+export const makeNetlinkSocket: Call = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
+
+/**
+ * A routing socket of this process's network namespace; or the one given, which it takes over, of another namespace.
+ * Throws SyscallError.
+ */
+export function openNetlink(made: OwnedFd = owned(perform(makeNetlinkSocket))): NetlinkSocket {
+  const { fd, [Symbol.dispose]: closeSocket } = made;
   let isOpen = true;
   syscall('bind', fd, kernelAddress(), ADDRESS.size);
   const own = kernelAddress();

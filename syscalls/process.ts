@@ -43,6 +43,29 @@ export function killAndReap(pidfd: number, seconds: number): void {
   if (readableWithin(pidfd, seconds)) wait(pidfd, W.NOHANG);
 }
 
+/** Seconds that a will waits for a process it has killed. */
+const DEATH_SECONDS = 10n;
+
+/** Kills a process and waits until it is gone: for a will, so as data. */
+export function killAndWait(pidfd: number): Call[] {
+  // struct pollfd: descriptor, events and returned events; struct timespec: seconds, nanoseconds
+  const poll = new Uint8Array(new Int32Array([pidfd, POLLIN]).buffer);
+  const timeout = new Uint8Array(new BigInt64Array([DEATH_SECONDS, 0n]).buffer);
+  return [call('pidfd_send_signal', pidfd, SIG.KILL, null, 0), call('ppoll', { out: poll }, 1, timeout, null, 0)];
+}
+/** asm-generic/poll.h */
+const POLLIN = 1;
+
+/** nanosleep(2), with struct timespec: seconds, nanoseconds. */
+export const sleep = (milliseconds: number): Call =>
+  call(
+    'nanosleep',
+    new Uint8Array(
+      new BigInt64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt((milliseconds % 1000) * 1_000_000)]).buffer,
+    ),
+    null,
+  );
+
 /**
  * An ignored SIGCHLD, which a program may be started with, makes the kernel forget how children end: waitid(2), NOTES.
  * This puts it back to its default. Throws SyscallError.

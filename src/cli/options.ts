@@ -11,8 +11,8 @@ import {
   parseVolatile,
 } from '../options/modes.ts';
 import { parseBind, parseOverlay, parseTmpfs } from '../options/mounts.ts';
-import { parseInterface, parseVethExtra, parseZone } from '../options/network.ts';
-import { parseContainerPath, parseHostPath } from '../options/paths.ts';
+import { parseInterface, parseInterfacePair, parseZone } from '../options/network.ts';
+import { parseContainerPath, parseHostFile, parseHostPath } from '../options/paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from '../options/resources.ts';
 import { parseRlimit, withRlimit } from '../options/rlimit.ts';
 import { parseSignal } from '../options/signals.ts';
@@ -204,21 +204,21 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
       },
       {
         name: 'network-interface',
-        value: 'INTERFACE',
-        help: 'Move this network interface into the container',
-        set: (text, draft) => ({ networkInterfaces: [...(draft.networkInterfaces ?? []), parseInterface(text)] }),
+        value: 'HOST[:CONTAINER]',
+        help: 'Move this network interface into the container, under the second name if there is one',
+        set: (text, draft) => ({ networkInterfaces: [...(draft.networkInterfaces ?? []), parseInterfacePair(text)] }),
       },
       {
         name: 'network-macvlan',
-        value: 'INTERFACE',
+        value: 'HOST[:CONTAINER]',
         help: 'Make a macvlan interface on top of this one for the container',
-        set: (text, draft) => ({ networkMacvlans: [...(draft.networkMacvlans ?? []), parseInterface(text)] }),
+        set: (text, draft) => ({ networkMacvlans: [...(draft.networkMacvlans ?? []), parseInterfacePair(text)] }),
       },
       {
         name: 'network-ipvlan',
-        value: 'INTERFACE',
+        value: 'HOST[:CONTAINER]',
         help: 'Make an ipvlan interface on top of this one for the container',
-        set: (text, draft) => ({ networkIpvlans: [...(draft.networkIpvlans ?? []), parseInterface(text)] }),
+        set: (text, draft) => ({ networkIpvlans: [...(draft.networkIpvlans ?? []), parseInterfacePair(text)] }),
       },
       {
         letter: 'n',
@@ -230,7 +230,7 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         name: 'network-veth-extra',
         value: 'HOST[:CONTAINER]',
         help: 'Make one more such link, with these interface names',
-        set: (text, draft) => ({ networkVethExtra: [...(draft.networkVethExtra ?? []), parseVethExtra(text)] }),
+        set: (text, draft) => ({ networkVethExtra: [...(draft.networkVethExtra ?? []), parseInterfacePair(text)] }),
       },
       {
         name: 'network-bridge',
@@ -248,7 +248,7 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         name: 'network-namespace-path',
         value: 'PATH',
         help: 'Run in the network namespace that this file stands for',
-        set: text => ({ networkNamespacePath: parseHostPath(text) }),
+        set: text => ({ networkNamespacePath: parseHostFile(text) }),
       },
     ],
   },

@@ -8,6 +8,7 @@ import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, LOCK, O } from '../../syscalls/constants.ts';
 import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import type { Fd } from '../../syscalls/mount.ts';
+import { sleep } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { readHostFile } from '../host.ts';
 import { type Hierarchy, hierarchyMount, isUnified } from '../plan/cgroups.ts';
@@ -97,7 +98,7 @@ const killAll = (fd: Fd): Call => call('write', typeof fd === 'number' ? fd : re
  */
 function makeLocked(parent: number, name: string): { directory: OwnedFd; processes: OwnedFd } {
   for (let step = 1; ; step++) {
-    if (step > 1) perform(sleepCall(DEATH.step));
+    if (step > 1) perform(sleep(DEATH.step));
     using undo = new DisposableStack();
     perform(allowing(call('mkdirat', parent, name, 0o755), 'EEXIST'));
     const mayFail = step < DEATH.steps ? ['ENOENT', 'EAGAIN'] : [];
@@ -116,19 +117,9 @@ function makeLocked(parent: number, name: string): { directory: OwnedFd; process
 /** What the janitor does: kills all in the cgroup, and removes it once the last process has been reaped. */
 function removal(parent: number, name: string): Call[] {
   const open = openControl(parent, `${name}/cgroup.kill`);
-  const attempts = [20, 200, 2000].flatMap(pause => [sleepCall(pause), call('unlinkat', parent, name, AT.REMOVEDIR)]);
+  const attempts = [20, 200, 2000].flatMap(pause => [sleep(pause), call('unlinkat', parent, name, AT.REMOVEDIR)]);
   return [open, killAll(open), ...attempts];
 }
-
-/** struct timespec: seconds, nanoseconds */
-const sleepCall = (milliseconds: number) =>
-  call(
-    'nanosleep',
-    new Uint8Array(
-      new BigInt64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt((milliseconds % 1000) * 1_000_000)]).buffer,
-    ),
-    null,
-  );
 
 /**
  * Removes a cgroup, and those below it, once all that was killed in it is gone. Throws SyscallError when that takes too
@@ -139,7 +130,7 @@ function remove(parent: number, name: string, list: List): void {
   for (let step = 0; step < DEATH.steps; step++) {
     if (perform(allowing(attempt, 'EBUSY', 'ENOENT')) !== -EBUSY) return;
     removeBelow(parent, name, list);
-    perform(sleepCall(DEATH.step));
+    perform(sleep(DEATH.step));
   }
   perform(attempt);
 }

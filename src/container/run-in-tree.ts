@@ -3,6 +3,7 @@ import { SIG } from '../../syscalls/constants.ts';
 import { signalProcess } from '../../syscalls/process.ts';
 import type { Image } from '../image/read-image.ts';
 import { silentLogger } from '../log.ts';
+import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions, Overlay } from '../options.ts';
 import { buildPlan } from '../plan/plan.ts';
 import { type StartOptions, startContainer } from './start.ts';
@@ -58,19 +59,20 @@ export function runInTree(options: ContainerOptions, image: Image | undefined): 
 
 /** Options for a container that sees what one with `options` sees, and can change none of it. */
 function helperOptions(options: ContainerOptions, command: string[]): ContainerOptions {
-  const { binds, overlays, volatile = 'no' } = options;
+  const { binds, overlays, volatile = 'no', privateNetwork = false } = impliedOptions(options);
   const seen = [
     'directory',
     'image',
     'machine',
     'tmpfs',
     'inaccessible',
-    'privateNetwork',
+    'networkNamespacePath',
     'resolvConf',
     'timezone',
   ] as const;
   return {
     ...Object.fromEntries(seen.filter(key => options[key] !== undefined).map(key => [key, options[key]])),
+    privateNetwork,
     volatile,
     // A volatile root is its own, and goes with it.
     readOnly: volatile === 'no',

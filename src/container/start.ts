@@ -15,7 +15,7 @@ import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } f
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
-import { describeObject, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
+import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
@@ -92,10 +92,14 @@ async function start(plan: Plan, { log, streams, runInTree, image }: StartOption
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
   }
-  const { bringLoopbackUp } = plan.privateNetwork ? await import('../execute/loopback.ts') : {};
+  const has = (kind: InterfaceAction['do'] | 'bring loopback up') =>
+    plan.steps.some(({ action }) => action.do === kind);
+  const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
+  const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
+  const network = openNetwork?.({ agent, keep: resources, log });
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
-  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp }, () => {
+  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp, network }, () => {
     resources.use(
       entrust([agent.pidfd], ([pidfd]) => [
         call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0),
@@ -116,6 +120,8 @@ async function start(plan: Plan, { log, streams, runInTree, image }: StartOption
   resources.use(owned(agent.pidfd));
   return { pid: agent.pid, pidfd: agent.pidfd, resources: resources.move() };
 }
+
+const INTERFACES: InterfaceAction['do'][] = ['move interface', 'make veth link', 'make macvlan', 'make ipvlan'];
 
 async function makeCgroups(
   { shareSystem, machine, cgroups, payload }: Plan,

@@ -4,8 +4,9 @@
  */
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AT, FSCONFIG, FSOPEN_CLOEXEC, O, SIG } from '../../syscalls/constants.ts';
+import { AT, FSCONFIG, FSOPEN_CLOEXEC, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { killAndWait } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import type { Logger } from '../log.ts';
@@ -13,8 +14,6 @@ import type { UpperLayer } from '../plan/steps.ts';
 
 /** What the kernel makes in it: for what it is about to put into the layer, and for hard links. */
 const CONTENTS = ['work', 'index'];
-/** How long the janitor waits for a container that it has killed. */
-const DEATH_SECONDS = 10n;
 
 /**
  * Makes the working directory of a layer in `parent`, which it takes over. Disposing of it removes it: the container
@@ -31,7 +30,9 @@ export async function makeWorkDirectory(
   made.use(parent);
   const { readdirSync } = await import('node:fs');
   // First of all, and so withdrawn last of all.
-  made.use(entrust([pidfd, parent.fd], ([container, at]) => [...end(container!), ...removal(at!, directory, work)]));
+  made.use(
+    entrust([pidfd, parent.fd], ([container, at]) => [...killAndWait(container!), ...removal(at!, directory, work)]),
+  );
   attempt(`making the working directory ${work} of an overlay`, () => syscall('mkdirat', parent.fd, work, 0o700));
   made.defer(() => {
     try {
@@ -62,16 +63,6 @@ function remove(parent: number, name: string, list: (fd: number) => string[]): v
   }
   perform(removeDirectory(parent, name));
 }
-
-/** Kills a container and waits until it is gone. */
-function end(pidfd: number): Call[] {
-  // struct pollfd: descriptor, events and returned events; struct timespec: seconds, nanoseconds
-  const poll = new Uint8Array(new Int32Array([pidfd, POLLIN]).buffer);
-  const timeout = new Uint8Array(new BigInt64Array([DEATH_SECONDS, 0n]).buffer);
-  return [call('pidfd_send_signal', pidfd, SIG.KILL, null, 0), call('ppoll', { out: poll }, 1, timeout, null, 0)];
-}
-/** asm-generic/poll.h */
-const POLLIN = 1;
 
 /**
  * How the janitor does the same. It can't list a directory, but the kernel empties the one that it is given when it

@@ -35,6 +35,11 @@ export const DYNAMIC_STEPS: {
     agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
   },
 
+  'move interface': (action, { network }) => network!(action),
+  'make veth link': (action, { network }) => network!(action),
+  'make macvlan': (action, { network }) => network!(action),
+  'make ipvlan': (action, { network }) => network!(action),
+
   'make overlay'({ overlay, lower, upper }, { agent, fds }) {
     const objects = [...new Set([...lower, ...(upper ? [upper.object] : [])])].map(key => fds.get(key)!);
     // Layers have to be attached somewhere in the caller's mount namespace until the overlay has copies of them. /proc

@@ -1,5 +1,6 @@
 /** Opens what a container gets from its host, before the container exists. All of it ends up as descriptors. */
-import { AT, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
+import { allowing, call } from '../../syscalls/call.ts';
+import { AT, CLONE, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
@@ -32,6 +33,8 @@ export function openHostObject(object: HostObject, { root, console, image }: Ori
     case 'console':
       if (!console) throw new Error('setting up the console: there is no pseudo terminal');
       return owned(passableFd(perform(cloneTree(console.fd, '', { recursive: false }))));
+    case 'network namespace':
+      return openNetworkNamespace(object.path);
   }
 }
 
@@ -54,6 +57,19 @@ export function openSource({ path, inRoot }: Tree, root: RootView | undefined): 
   const found = root?.open(path);
   if (!found) throw new Error('no such file or directory');
   return found;
+}
+
+/** What ioctl_ns(2) tells of a namespace's file: its kind, as clone(2) has it. linux/nsfs.h */
+const NS_GET_NSTYPE = 0xb703;
+
+function openNetworkNamespace(path: string): OwnedFd {
+  using made = new DisposableStack();
+  const flags = O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC;
+  const file = made.use(owned(passableFd(syscall('openat', AT.FDCWD, path, flags, 0))));
+  const kind = perform(allowing(call('ioctl', file.fd, NS_GET_NSTYPE, 0)));
+  if (BigInt(kind) !== CLONE.NEWNET) throw new Error('it is not a network namespace');
+  made.move();
+  return file;
 }
 
 /** A new tmpfs. */

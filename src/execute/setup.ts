@@ -4,7 +4,7 @@ import { allows, type Call } from '../../syscalls/call.ts';
 import { errnoByNumber } from '../../syscalls/errno.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
-import { describeStep, type Plan, type Step, type StepAction } from '../plan/steps.ts';
+import { describeStep, type InterfaceAction, type Plan, type Step, type StepAction } from '../plan/steps.ts';
 import { StepError } from './attempt.ts';
 import { DYNAMIC_STEPS } from './dynamic-steps.ts';
 import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.ts';
@@ -21,6 +21,8 @@ export interface Setup {
   imageSteps: Partial<Record<StepAction['do'], Dynamic>> | undefined;
   /** Loaded for a plan with a network of its own. */
   bringLoopbackUp: ((agent: Agent) => void) | undefined;
+  /** Loaded for a plan with network interfaces. */
+  network: ((action: InterfaceAction) => void) | undefined;
   log: Logger;
 }
 

@@ -17,7 +17,7 @@ import {
 } from '../../syscalls/mount.ts';
 import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
-import { CONSOLE, ROOT, type StepAction } from '../plan/steps.ts';
+import { CONSOLE, type InterfaceAction, ROOT, type StepAction } from '../plan/steps.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
@@ -37,12 +37,18 @@ export type StaticAction = Exclude<
   StepAction,
   | { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' | 'bring loopback up' }
   | ImageAction
+  | InterfaceAction
 >;
 
 type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;
 
 export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAction, { do: K }>> } = {
   'separate mounts': () => ({ calls: [setUmask(0), call('chdir', '/'), makeAllSlaves] }),
+
+  'join network namespace'({ object }, fds) {
+    const file = fds.get(object)!;
+    return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
+  },
 
   'enter root'(_, fds) {
     const root = fds.get(ROOT)!;

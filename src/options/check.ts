@@ -2,6 +2,7 @@ import type { ContainerOptions } from '../options.ts';
 import { parseCapabilities } from './capabilities.ts';
 import { parseAssignment } from './environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
+import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
 import { parseContainerPath } from './paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
 import { parseSignal } from './signals.ts';
@@ -29,14 +30,6 @@ export const notYet: readonly NotYet[] = [
   { option: '--register', key: 'register', fine: ['no'] },
   // With nothing to register, there is no unit to keep.
   { option: '--keep-unit', key: 'keepUnit', unless: o => o.register === false },
-  { option: '--network-interface', key: 'networkInterfaces' },
-  { option: '--network-macvlan', key: 'networkMacvlans' },
-  { option: '--network-ipvlan', key: 'networkIpvlans' },
-  { option: '--network-veth-extra', key: 'networkVethExtra' },
-  { option: '--network-bridge', key: 'networkBridge' },
-  { option: '--network-zone', key: 'networkZone' },
-  { option: '--network-veth', key: 'networkVeth' },
-  { option: '--network-namespace-path', key: 'networkNamespacePath' },
   { option: '--selinux-context', key: 'selinuxContext' },
   { option: '--selinux-apifs-context', key: 'selinuxApifsContext' },
   { option: '--link-journal', key: 'linkJournal', fine: ['no', 'auto'], shorthand: '-j' },
@@ -87,6 +80,12 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
   ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
   ['--inaccessible=', o => o.inaccessible, parseContainerPath],
+  ['--network-interface=', o => o.networkInterfaces, parseInterfacePair],
+  ['--network-macvlan=', o => o.networkMacvlans, parseInterfacePair],
+  ['--network-ipvlan=', o => o.networkIpvlans, parseInterfacePair],
+  ['--network-veth-extra=', o => o.networkVethExtra, parseInterfacePair],
+  ['--network-bridge=', o => [o.networkBridge], parseInterface],
+  ['--network-zone=', o => [o.networkZone], parseZone],
 ];
 
 /**
@@ -105,7 +104,8 @@ export function checkOptions(options: ContainerOptions): void {
   if (missing) throw new UsageError(`${describe(missing, options)} is not supported yet`);
 }
 
-function hasInterfaces(o: ContainerOptions): boolean {
+/** Whether interfaces are asked for, other than the veth link. */
+export function hasInterfaces(o: ContainerOptions): boolean {
   return [o.networkInterfaces, o.networkMacvlans, o.networkIpvlans, o.networkVethExtra].some(list => list?.length);
 }
 

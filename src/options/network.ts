@@ -6,12 +6,12 @@ export function parseInterface(text: string): string {
   return text;
 }
 
-/** `HOST[:CONTAINER]`, two interface names; the result has both. Throws ValueError. */
-export function parseVethExtra(text: string): string {
+/** `HOST[:CONTAINER]`, an interface's names; without the colon where nothing stands behind it. Throws ValueError. */
+export function parseInterfacePair(text: string): string {
   const [host = '', container = '', ...more] = text.split(':');
-  const pair = [host, container || host];
+  const pair = container ? [host, container] : [host];
   if (more.length > 0 || !pair.every(isInterfaceName)) {
-    throw takes('HOST[:CONTAINER], two network interface names of 15 characters at most', text);
+    throw takes('HOST[:CONTAINER], network interface names of 15 characters at most', text);
   }
   return pair.join(':');
 }

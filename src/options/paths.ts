@@ -20,6 +20,14 @@ export function parseHostPath(text: string): string | undefined {
     .replace(/(?<=.)\/$/, '');
 }
 
+/**
+ * Absolute path of a file on the host, whose links are not looked up: those in /proc/PID/ns lead to no path. Undefined
+ * for '', which resets it.
+ */
+export function parseHostFile(text: string): string | undefined {
+  return text === '' ? undefined : absolute(text);
+}
+
 /** Path in the container, which is absolute. Throws ValueError. */
 export function parseContainerPath(text: string): string {
   if (!text.startsWith('/')) throw takes('an absolute path in the container', text);

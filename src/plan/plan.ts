@@ -5,7 +5,7 @@ import { splitPath } from '../../syscalls/file.ts';
 import { canonicalPath, hostName, hostStatus, isDirectory } from '../host.ts';
 import type { Image } from '../image/read-image.ts';
 import { retainedCapabilities } from '../options/capabilities.ts';
-import { checkOptions } from '../options/check.ts';
+import { checkOptions, hasInterfaces } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions } from '../options.ts';
@@ -20,6 +20,7 @@ import {
   type HostObject,
   isInRoot,
   must,
+  NETWORK,
   type Plan,
   type PlanPart,
   ROOT,
@@ -33,9 +34,21 @@ export const MACHINES_DIRECTORY = '/var/lib/machines';
 const SIGRTMIN_3 = SIG.RTMIN + 3;
 
 /**
- * Works out what a container with these options needs. `console` says whether it gets a pseudo terminal; `image` is what
- * imageOf() gives for them. Looks at the host (paths, device nodes, mounts), changes nothing and needs no privileges.
- * Throws an Error, or a UsageError for options that can't be.
+ * Works out all that a container with these options needs: what buildPlan does, and its network interfaces, which are
+ * loaded only then. Throws as buildPlan does.
+ */
+export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
+  const plan = buildPlan(asked, console, image);
+  const options = impliedOptions(asked);
+  if (!options.networkVeth && !hasInterfaces(options)) return plan;
+  const { interfaceSteps } = await import('./network.ts');
+  return { ...plan, steps: [...plan.steps, ...interfaceSteps(options, plan.machine)] };
+}
+
+/**
+ * Works out what a container with these options needs, but for network interfaces. `console` says whether it gets a
+ * pseudo terminal; `image` is what imageOf() gives for them. Looks at the host (paths, device nodes, mounts), changes
+ * nothing and needs no privileges. Throws an Error, or a UsageError for options that can't be.
  */
 export function buildPlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Plan {
   const options = impliedOptions(asked);
@@ -67,6 +80,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...zone.hostObjects,
     ...resolvConf.hostObjects,
     ...custom.hostObjects,
+    ...networkNamespace(options),
   };
 
   const steps: Step[] = [
@@ -74,6 +88,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     must({ do: 'separate mounts' }),
     ...only(options.boot, must({ do: 'separate cgroups' })),
     ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
+    // Before sysfs is mounted, which shows the network that it was mounted in.
+    ...only(NETWORK in hostObjects, must({ do: 'join network namespace', object: NETWORK })),
     ...root.before,
     ...(image ? [] : custom.before),
     must({ do: 'enter root' }),
@@ -100,7 +116,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     machine,
     directory,
     isImage: image !== undefined,
-    privateNetwork: options.privateNetwork ?? false,
+    privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
     lock: options.readOnly || volatile !== 'no' || image?.isReadOnly ? 'shared' : 'exclusive',
@@ -133,6 +149,10 @@ const takenFromTree = ({ hostObjects }: PlanPart): Step[] =>
     .map(object => must({ do: 'take', object }));
 
 const only = (condition: boolean | undefined, ...steps: Step[]): Step[] => (condition ? steps : []);
+
+function networkNamespace({ networkNamespacePath: path }: ContainerOptions): Record<string, HostObject> {
+  return path === undefined ? {} : { [NETWORK]: { kind: 'network namespace', path } };
+}
 
 /** The options of these names that are set. */
 function given<K extends keyof ContainerOptions>(options: ContainerOptions, ...keys: K[]): Pick<ContainerOptions, K> {

@@ -14,7 +14,9 @@ export type HostObject =
   | { kind: 'scratch'; readOnly: boolean }
   | FileSystem
   /** The slave of the container's pseudo terminal. */
-  | { kind: 'console' };
+  | { kind: 'console' }
+  /** The network namespace that a file stands for. */
+  | { kind: 'network namespace'; path: string };
 
 /** A file system in the disk image. */
 export interface FileSystem {
@@ -43,6 +45,21 @@ export interface UpperLayer {
   directory: string;
   work: string;
 }
+
+/** A network interface that the container gets. Addresses are MAC addresses, such as 02:00:00:00:00:01. */
+export type InterfaceAction =
+  | { do: 'move interface'; host: string; name: string }
+  /** `name` is the host's end; `fullName` is the one that was too long. */
+  | {
+      do: 'make veth link';
+      name: string;
+      fullName?: string;
+      address: string;
+      peer: { name: string; address: string };
+      bridge?: { name: string; isZone: boolean };
+    }
+  | { do: 'make macvlan'; parent: string; name: string; address: string }
+  | { do: 'make ipvlan'; parent: string; name: string };
 
 /** A device node in /dev; `mode` with its type. */
 export interface DeviceNode {
@@ -85,7 +102,9 @@ export type StepAction =
   /** `zone` is undefined where the host's cannot be told. */
   | { do: 'link time zone'; zone: string | undefined }
   | { do: 'set host name'; name: string }
-  | { do: 'bring loopback up' };
+  | { do: 'join network namespace'; object: string }
+  | { do: 'bring loopback up' }
+  | InterfaceAction;
 
 export interface Step {
   action: StepAction;
@@ -128,6 +147,7 @@ export interface Plan {
   /** Canonical path of the root directory, or of the disk image that has it. */
   directory: string;
   isImage: boolean;
+  /** Whether it has a network namespace that is made for it. */
   privateNetwork: boolean;
   shareSystem: boolean;
   /**
@@ -152,6 +172,7 @@ export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' 
 /** Keys of host objects that have a name of their own. */
 export const ROOT = 'root';
 export const CONSOLE = 'console';
+export const NETWORK = 'network';
 
 type Describe<A> = (action: A, object: (key: string) => string) => string;
 
@@ -186,8 +207,18 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   remove: ({ path }) => `removing ${path}`,
   'link time zone': ({ zone }) => `setting the time zone to ${zone ?? "the host's"}`,
   'set host name': ({ name }) => `setting the host name to ${name}`,
+  'join network namespace': ({ object: key }, object) => `joining ${object(key)}`,
   'bring loopback up': () => 'bringing the loopback interface up',
+  'move interface': ({ host, name }) =>
+    `moving the network interface ${host} into the container${name === host ? '' : ` as ${name}`}`,
+  'make veth link': ({ name, address, peer, bridge }) =>
+    `making a veth link from ${name} (${address})${describeBridge(bridge)} to ${peer.name} (${peer.address}) in the container`,
+  'make macvlan': ({ parent, name, address }) => `making a macvlan ${name} (${address}) on ${parent} for the container`,
+  'make ipvlan': ({ parent, name }) => `making an ipvlan ${name} on ${parent} for the container`,
 };
+
+const describeBridge = (bridge: { name: string; isZone: boolean } | undefined) =>
+  bridge ? ` on the ${bridge.isZone ? "zone's " : ''}bridge ${bridge.name}` : '';
 
 const describeOptions = (options: readonly MountOption[]) =>
   options.length
@@ -211,6 +242,8 @@ export function describeObject(object: HostObject | undefined, key: string): str
       return 'an empty file system in memory';
     case 'console':
       return 'the pseudo terminal';
+    case 'network namespace':
+      return `the network namespace ${object.path}`;
     case undefined:
       return key;
   }

@@ -28,16 +28,20 @@ test.before(() => {
 });
 test.after(() => directory[Symbol.dispose]());
 
-for (const variant of [
-  'plain',
-  'as process 2',
-  'volatile overlay',
-  'private network',
-  'booting',
-  'terminal',
-  'image',
-  'image, volatile',
-]) {
+const VARIANTS = [
+  ...[
+    'plain',
+    'as process 2',
+    'volatile overlay',
+    'private network',
+    'booting',
+    'terminal',
+    'image',
+    'image, volatile',
+  ],
+  ...['veth link', 'zone', 'interface of the host'],
+];
+for (const variant of VARIANTS) {
   it(`${TIMES} times: ${variant}`, () => {
     const seed = Number(process.env['SEED'] ?? 1);
     const found = inEmptyMachine('test/alone/killing.ts', [variant, `${seed}`, `${TIMES}`], directory.path);

@@ -7,11 +7,13 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
+import { Connection, deleteLink, newLink } from '../../netlink/index.ts';
 import { closeFd } from '../../syscalls/fd.ts';
+import { openNetlink } from '../../syscalls/netlink-socket.ts';
 import { getTermios, openPty } from '../../syscalls/tty.ts';
 import { assertReleased, busyboxDisk, loopsOf } from '../image/images.ts';
 import { hostState, lastingDifference } from '../support/host-state.ts';
@@ -69,7 +71,21 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
     `while echo x >/home/x; do :; done & ${PAYLOAD}`,
   ],
   'image, volatile': () => () => ['-i', imagePath(0), ...OFF, '--volatile=overlay', '--', '/bin/sh', '-c', PAYLOAD],
+  // The names of their links are those of the machines: a start may find the last one's still there.
+  'veth link': () => at => running('--read-only', '-M', `kill${at}`, '-n', `--network-veth-extra=kill${at}`),
+  zone: () => at => running('--read-only', '-M', `kill${at}`, '--network-zone=kill'),
+  'interface of the host'() {
+    using connection = new Connection(openNetlink());
+    for (let at = 0; at < AT_A_TIME; at++) {
+      connection.execute(newLink({ kind: 'veth', name: lent(at), data: { peer: { name: `peer${at}` } } }));
+    }
+    return at => running('--read-only', '-M', `kill${at}`, `--network-interface=${lent(at)}:lan0`);
+  },
 };
+const lent = (at: number) => `lent${at}`;
+
+/** Whether the host has it; one that is lent comes back a moment after the container's end. */
+const isHere = (link: string) => existsSync(`/sys/class/net/${link}`);
 
 /** Images, of which each is for one at a time, or the first one for all. */
 const imagePath = (at: number) => `/tmp/${at}.raw`;
@@ -98,6 +114,10 @@ async function killAfter(at: number, moment: (isReady: Promise<unknown>) => Prom
   child.kill('SIGKILL');
   await ended;
   if (variant === 'image') await isFree(imagePath(at));
+  if (variant === 'interface of the host') {
+    for (let tries = 0; tries < 100 && !isHere(lent(at)); tries++) await setTimeout(10);
+    if (!isHere(lent(at))) result.lost.push(`${lent(at)} is not back after a second`);
+  }
   if (!pty || !before) return;
   let tries = 0;
   while (!before.equals(getTermios(pty.slave.fd)) && tries++ < 1000) await setTimeout(10);
@@ -120,11 +140,13 @@ async function isFree(image: string): Promise<void> {
 const together = (kill: (at: number) => Promise<void>) =>
   Promise.all(Array.from({ length: AT_A_TIME }, (_, at) => kill(at)));
 
+const { links } = hostState();
 // Before the snapshot, as the runtime then has all it keeps for itself; and to see how long a start takes.
 await together(at => killAfter(at, isReady => isReady));
 const begin = performance.now();
 await together(at => killAfter(at, isReady => isReady));
 result.latest = Math.max(80, 1.3 * (performance.now() - begin));
+await lastingDifference({ links: links! });
 
 // This process's own descriptors are not nspawn's: the runtime closes those of ended children when it likes.
 const { descriptors: _, ...before } = hostState();
@@ -135,4 +157,8 @@ await together(async at => {
 });
 result.lost.push(...(await lastingDifference(before, 10)));
 if (hasImages) for (const path of images) await assertReleased(path);
+if (variant === 'interface of the host') {
+  using connection = new Connection(openNetlink());
+  for (let at = 0; at < AT_A_TIME; at++) connection.execute(deleteLink(`peer${at}`));
+}
 console.log(JSON.stringify(result));

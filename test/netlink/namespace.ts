@@ -15,11 +15,14 @@ const setns = libc.func('int setns(int fd, int type)');
 export class Namespace implements Disposable {
   readonly fd: number;
 
-  constructor() {
-    this.fd = elsewhere(
-      () => checked('unshare', unshare(CLONE_NEWNET)),
-      () => openSync('/proc/thread-self/ns/net', 'r'),
-    );
+  /** A new one, or that of an open file, which it takes over. */
+  constructor(fd = newNamespace()) {
+    this.fd = fd;
+  }
+
+  /** The one that a process is in. */
+  static ofProcess(pid: number): Namespace {
+    return new Namespace(openSync(`/proc/${pid}/ns/net`, 'r'));
   }
 
   /** A file that names the namespace, for other programs. */
@@ -69,6 +72,13 @@ export class Namespace implements Disposable {
   [Symbol.dispose](): void {
     closeSync(this.fd);
   }
+}
+
+function newNamespace(): number {
+  return elsewhere(
+    () => checked('unshare', unshare(CLONE_NEWNET)),
+    () => openSync('/proc/thread-self/ns/net', 'r'),
+  );
 }
 
 /** Does `work` after `enter` took this thread to another namespace, and comes back. */

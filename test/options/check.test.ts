@@ -47,15 +47,6 @@ const notYet: [options: ContainerOptions, option: string][] = [
   [{ properties: ['A=b'] }, '--property'],
   [{ register: true }, '--register=yes'],
   [{ keepUnit: true }, '--keep-unit'],
-  [{ networkInterfaces: ['a'] }, '--network-interface'],
-  [{ networkMacvlans: ['a'] }, '--network-macvlan'],
-  [{ networkIpvlans: ['a'] }, '--network-ipvlan'],
-  [{ networkVeth: true }, '--network-veth'],
-  [{ networkVethExtra: ['a:b'] }, '--network-veth-extra'],
-  [{ networkBridge: 'a' }, '--network-bridge'],
-  [{ networkZone: 'a' }, '--network-zone'],
-  [{ networkNamespacePath: '/a' }, '--network-namespace-path'],
-  [{ networkNamespacePath: '/a', privateNetwork: true }, '--network-namespace-path'],
   [{ selinuxContext: 'a' }, '--selinux-context'],
   [{ selinuxApifsContext: 'a' }, '--selinux-apifs-context'],
   [{ linkJournal: 'guest' }, '--link-journal=guest'],
@@ -76,6 +67,9 @@ const fine: ContainerOptions[] = [
   { volatile: 'no', readOnly: true },
   { boot: true, readOnly: true, shareSystem: false },
   { shareSystem: true, register: true },
+  { networkZone: 'a', networkMacvlans: ['a', 'b:c'], networkIpvlans: ['a'], networkInterfaces: ['a:b', 'c'] },
+  { networkBridge: 'a', networkVethExtra: ['a:b', 'c'] },
+  { networkNamespacePath: '/a', privateNetwork: true },
 ];
 
 for (const options of fine) {
@@ -100,6 +94,12 @@ const badValues: [options: ContainerOptions, line: string][] = [
   [{ tmpfs: [{ path: 'a', options: '' }] }, '--tmpfs= takes an absolute path'],
   [{ overlays: [{ lower: ['/a'], destination: 'b', readOnly: true }] }, '--overlay= takes an absolute path'],
   [{ inaccessible: ['a'] }, '--inaccessible= takes an absolute path'],
+  [{ networkInterfaces: ['a', 'a/b'] }, '--network-interface= takes HOST[:CONTAINER], '],
+  [{ networkMacvlans: ['a:b:c'] }, '--network-macvlan= takes HOST[:CONTAINER], '],
+  [{ networkIpvlans: [''] }, '--network-ipvlan= takes HOST[:CONTAINER], '],
+  [{ networkVethExtra: [':a'] }, '--network-veth-extra= takes HOST[:CONTAINER], '],
+  [{ networkBridge: '' }, '--network-bridge= takes a network interface name'],
+  [{ networkZone: 'a:b' }, '--network-zone= takes a name of '],
 ];
 
 for (const [options, line] of badValues) {

@@ -51,6 +51,16 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--register=F', '--link-journal=auto'], { register: false, linkJournal: 'auto' }],
   [['--link-journal=host', '--link-journal=off'], { linkJournal: 'no' }],
   [['--private-network'], { privateNetwork: true }],
+  [['-n'], { networkVeth: true, privateNetwork: true }],
+  [['--network-zone=z'], { networkZone: 'z', networkVeth: true, privateNetwork: true }],
+  [['--network-bridge=br0'], { networkBridge: 'br0', networkVeth: true, privateNetwork: true }],
+  [
+    ['--network-interface=a', '--network-interface=b:c', '--network-veth-extra=d:', '--network-ipvlan=e'],
+    { networkInterfaces: ['a', 'b:c'], networkVethExtra: ['d'], networkIpvlans: ['e'], privateNetwork: true },
+  ],
+  [['--network-macvlan=a:b'], { networkMacvlans: ['a:b'], privateNetwork: true }],
+  [['--network-namespace-path=/proc/self/ns/net'], { networkNamespacePath: '/proc/self/ns/net' }],
+  [['--network-namespace-path=/a', '--network-namespace-path='], {}],
 
   [
     ['--capability=cap_net_admin,Sys_Time,,all', '--capability=12'],
@@ -172,7 +182,7 @@ const refused: [words: string[], line: string][] = [
   ),
   [['--inaccessible=a'], '--inaccessible= takes an absolute path in the container, not "a"'],
   [['--network-bridge=a/b'], '--network-bridge= takes a network interface name, 15 characters at most, not "a/b"'],
-  [['--network-interface=12'], '--network-interface= takes a network interface name, 15 characters at most, not "12"'],
+  [['--network-interface=12'], '--network-interface= takes HOST[:CONTAINER], network interface names of 15 characters'],
   [['--network-zone=aaaaaaaaaaaaa'], '--network-zone= takes a name of 12 characters at most'],
   [['--network-veth-extra=a:b:c'], '--network-veth-extra= takes HOST[:CONTAINER], '],
   [['--property=foo'], '--property= takes NAME=VALUE, not "foo"'],
@@ -185,8 +195,6 @@ const refused: [words: string[], line: string][] = [
   [['--read-only', '--volatile=state'], '--read-only and --volatile may not be combined'],
   [['--register=yes'], '--register=yes is not supported yet'],
   [['-j'], '--link-journal=try-guest is not supported yet'],
-  [['-n'], '--network-veth is not supported yet'],
-  [['--network-zone=z'], '--network-zone is not supported yet'],
   [['-xi', '/x'], '--ephemeral is not supported yet'],
 ];
 

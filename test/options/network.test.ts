@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseInterface, parseVethExtra, parseZone } from '../../src/options/network.ts';
+import { parseInterface, parseInterfacePair, parseZone } from '../../src/options/network.ts';
 import { ValueError } from '../../src/options/usage-error.ts';
 
 const refuses = (parse: () => unknown) =>
@@ -12,11 +12,11 @@ test('interface names are those that the kernel and its sysctl files can carry',
   for (const name of bad) refuses(() => parseInterface(name));
 });
 
-test('without a name in the container, an extra link has the same one there', () => {
-  assert.is(parseVethExtra('a:b'), 'a:b');
-  assert.is(parseVethExtra('a'), 'a:a');
-  assert.is(parseVethExtra('a:'), 'a:a');
-  for (const pair of ['', ':b', 'a:b:c', 'a:b:', 'a:12']) refuses(() => parseVethExtra(pair));
+test('an interface can have a second name behind a colon', () => {
+  assert.is(parseInterfacePair('a:b'), 'a:b');
+  assert.is(parseInterfacePair('a'), 'a');
+  assert.is(parseInterfacePair('a:'), 'a');
+  for (const pair of ['', ':b', 'a:b:c', 'a:b:', 'a:12']) refuses(() => parseInterfacePair(pair));
 });
 
 test('a zone leaves room for its bridge’s prefix', () => {

@@ -1,0 +1,58 @@
+/** Interfaces of the host that are lent to a container. */
+import { getLink, setLink } from '../../netlink/index.ts';
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { AT, O } from '../../syscalls/constants.ts';
+import { owned } from '../../syscalls/fd.ts';
+import { killAndWait } from '../../syscalls/process.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import type { InterfaceAction } from '../plan/steps.ts';
+import { findInterface } from './host-interface.ts';
+import { atEnd, changedIfThere, isRefusal, type Network, type Side, sending } from './network.ts';
+
+/** What an interface is called that comes back when its name is taken; the kernel puts in a number. */
+const OTHER_NAME = 'nspawn%d';
+
+/**
+ * Moves an interface into the container, and back at its end: the kernel would give back only those of hardware, and
+ * those to the first namespace.
+ */
+export function moveInterface(action: Extract<InterfaceAction, { do: 'move interface' }>, network: Network): void {
+  const { host, agent, keep, log } = network;
+  const { index: hostIndex, name: oldName } = findInterface(host, action.host);
+  const container = network.container();
+  const home = keep.use(owned(syscall('openat', AT.FDCWD, '/proc/thread-self/ns/net', O.RDONLY | O.CLOEXEC, 0)));
+  const fds = [agent.pidfd, container.socket, home.fd];
+
+  // Its number in the container is known only when it is there. Until then the janitor knows it by its name.
+  using _ = entrust(fds, ([pidfd, socket, netnsFd]) => [
+    ...killAndWait(pidfd!),
+    sending(socket!, setLink(oldName, { netnsFd: netnsFd! })),
+  ]);
+  host.connection.execute(setLink(hostIndex, { netnsPid: agent.pid }));
+  let index = hostIndex;
+  atEnd(network, `giving back the network interface ${oldName}`, () => {
+    const found = giveBack(container, index, home.fd, oldName);
+    if (found !== oldName) log.warn(`the network interface ${oldName} ${found}`);
+  });
+  index = container.connection.get(getLink(oldName)).index;
+  keep.use(
+    entrust(fds, ([pidfd, socket, netnsFd]) => [
+      ...killAndWait(pidfd!),
+      ...[oldName, OTHER_NAME].map(name => sending(socket!, setLink(index, { netnsFd: netnsFd!, name }))),
+    ]),
+  );
+  if (action.name !== oldName) container.connection.execute(setLink(index, { name: action.name }));
+}
+
+/** Returns its name, or why it doesn't have it. Throws as Connection.execute does. */
+function giveBack(container: Side, index: number, netnsFd: number, name: string): string {
+  try {
+    if (changedIfThere(container, setLink(index, { netnsFd, name }))) return name;
+    return 'cannot be given back: the container has deleted it, or moved it to another network namespace';
+  } catch (error) {
+    if (!isRefusal(error, 'EEXIST')) throw error;
+    // It may have moved all the same, and kept the name that it had in the container.
+    changedIfThere(container, setLink(index, { netnsFd, name: OTHER_NAME }));
+    return 'is back under another name: there is a new one that has its name';
+  }
+}

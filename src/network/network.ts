@@ -1,0 +1,97 @@
+/**
+ * Gives a container its network interfaces, and takes care that none of them outlives it. This process talks to the
+ * kernel in its own namespace, and by a socket that the container's agent has made in the container's.
+ */
+import { Connection, encodeRequest, KernelError, type Request } from '../../netlink/index.ts';
+import type { Agent } from '../../syscalls/agent/agent.ts';
+import { type Call, call } from '../../syscalls/call.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { makeNetlinkSocket, openNetlink } from '../../syscalls/netlink-socket.ts';
+import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { Logger } from '../log.ts';
+import type { InterfaceAction } from '../plan/steps.ts';
+import { moveInterface } from './moved-interface.ts';
+import { makeIpvlan, makeMacvlan } from './sub-interface.ts';
+import { makeVethLink } from './veth.ts';
+
+/** A network namespace that can be talked to. */
+export interface Side {
+  connection: Connection;
+  /** The connection's descriptor, for a will. */
+  socket: number;
+}
+
+export interface Network {
+  agent: Agent;
+  /** What lives as long as the container does. It is disposed of when the container's processes have ended. */
+  keep: DisposableStack;
+  log: Logger;
+  host: Side;
+  /** Opened when it is first asked for: not every container needs it. */
+  container(): Side;
+}
+
+export interface NetworkOptions {
+  agent: Agent;
+  keep: DisposableStack;
+  log: Logger;
+}
+
+const WORK: { [K in InterfaceAction['do']]: (action: Extract<InterfaceAction, { do: K }>, network: Network) => void } =
+  {
+    'move interface': moveInterface,
+    'make veth link': makeVethLink,
+    'make macvlan': makeMacvlan,
+    'make ipvlan': makeIpvlan,
+  };
+
+/** Returns what carries out a plan's actions; it throws SyscallError, and netlink's errors with the kernel's reason. */
+export function openNetwork({ agent, keep, log }: NetworkOptions): (action: InterfaceAction) => void {
+  const open = (socket: OwnedFd): Side => ({
+    connection: keep.use(new Connection(openNetlink(socket))),
+    socket: socket.fd,
+  });
+  let container: Side | undefined;
+  const network: Network = {
+    agent,
+    keep,
+    log,
+    host: open(owned(perform(makeNetlinkSocket))),
+    container() {
+      container ??= open(owned(syscall('pidfd_getfd', agent.pidfd, agent.run([makeNetlinkSocket])[0]!, 0)));
+      return container;
+    },
+  };
+  return action => (WORK[action.do] as (action: InterfaceAction, network: Network) => void)(action, network);
+}
+
+/** Does something once the container has ended. A failure is a warning: nobody could do anything about it any more. */
+export function atEnd({ keep, log }: Network, doing: string, work: () => void): void {
+  keep.defer(() => {
+    try {
+      work();
+    } catch (error) {
+      log.warn(`${doing}: ${(error as Error).message}`);
+    }
+  });
+}
+
+/** Whether the kernel has refused something for this reason, such as ENODEV. */
+export const isRefusal = (error: unknown, code: string): boolean => error instanceof KernelError && error.code === code;
+
+/** Makes a change; false if the link is not there. Throws as Connection.execute does. */
+export function changedIfThere({ connection }: Side, request: Request): boolean {
+  try {
+    connection.execute(request);
+    return true;
+  } catch (error) {
+    if (!isRefusal(error, 'ENODEV')) throw error;
+    return false;
+  }
+}
+
+/** A change as a call, for a will, which reads no answers. */
+export function sending(socket: number, request: Request): Call {
+  const message = encodeRequest(request, 0);
+  return call('sendto', socket, message, message.length, 0, null, 0);
+}

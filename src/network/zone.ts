@@ -1,0 +1,146 @@
+/**
+ * The bridges of --network-zone=: made with the first container of a zone, removed with the last one. Whoever joins
+ * or leaves a zone holds a lock meanwhile. A bridge with ports is in use; one of ours without any belongs to nobody.
+ */
+import {
+  type Connection,
+  deleteLink,
+  dumpLinks,
+  encodeRequest,
+  type Link,
+  newLink,
+  setLink,
+} from '../../netlink/index.ts';
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AT, LOCK, O } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { sleep } from '../../syscalls/process.ts';
+import { perform } from '../../syscalls/syscall.ts';
+import { atEnd, changedIfThere, isRefusal, type Network, sending } from './network.ts';
+
+const RUNTIME_DIRECTORY = '/run/nspawn';
+/** It stays: removing it would need a lock as well. */
+const LOCK_FILE = `${RUNTIME_DIRECTORY}/zones.lock`;
+/** What `ip link` shows as the alias of a bridge that we have made: the record of it, for as long as it is there. */
+const OURS = 'zone of nspawn';
+
+/**
+ * Has a link made on a zone's bridge, which is made if it is missing. `make` returns the link's index, as this does.
+ * Throws what `make` throws, SyscallError, netlink's errors, or an Error if the lock can't be had.
+ */
+export function joinZone(bridge: string, network: Network, make: () => number): number {
+  const { host, keep } = network;
+  const lock = keep.use(openLock());
+  const fds = [host.socket, lock.fd];
+  return whileLocked(lock.fd, () => {
+    removeAbandoned(host.connection);
+    using undo = new DisposableStack();
+    undo.use(entrust(fds, ([socket, file]) => removal(bridge, socket!, file!)));
+    makeBridge(host.connection, bridge);
+    using unused = new DisposableStack();
+    unused.defer(() => removeUnused(host.connection, bridge));
+    const index = make();
+    unused.move();
+
+    // The janitor has to take the link away first.
+    const deletion = deleteLink(index);
+    keep.use(entrust(fds, ([socket, file]) => [sending(socket!, deletion), ...removal(bridge, socket!, file!)]));
+    atEnd(network, `removing the bridge ${bridge}`, () =>
+      whileLocked(lock.fd, () => {
+        changedIfThere(host, deletion);
+        removeUnused(host.connection, bridge);
+      }),
+    );
+    return index;
+  });
+}
+
+function openLock(): OwnedFd {
+  perform(allowing(call('mkdirat', AT.FDCWD, RUNTIME_DIRECTORY, 0o755), 'EEXIST'));
+  return owned(perform(call('openat', AT.FDCWD, LOCK_FILE, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600)));
+}
+
+/** How long others may have the lock, in steps of so many milliseconds. */
+const PATIENCE = { step: 10, steps: 1000 } as const;
+
+function whileLocked<Result>(file: number, work: () => Result): Result {
+  const attempt = allowing(lockNow(file), 'EAGAIN');
+  for (let step = 0; perform(attempt) < 0; step++) {
+    if (step === PATIENCE.steps) {
+      throw new Error(`another nspawn has ${LOCK_FILE} locked since ${(PATIENCE.step * PATIENCE.steps) / 1000} s`);
+    }
+    perform(sleep(PATIENCE.step));
+  }
+  try {
+    return work();
+  } finally {
+    perform(call('flock', file, LOCK.UN));
+  }
+}
+
+const lockNow = (file: number): Call => call('flock', file, LOCK.EX | LOCK.NB);
+
+function makeBridge(connection: Connection, name: string): void {
+  try {
+    // Up, as nothing passes otherwise; systemd-nspawn leaves that to systemd-networkd.
+    connection.execute(newLink({ kind: 'bridge', name, up: true }));
+  } catch (error) {
+    if (isRefusal(error, 'EEXIST')) return;
+    throw error;
+  }
+  connection.execute(setLink(name, { alias: OURS }));
+}
+
+/** Removes bridges that killed containers have left. */
+function removeAbandoned(connection: Connection): void {
+  removeWithoutPorts(connection, link => link.alias === OURS);
+}
+
+function removeUnused(connection: Connection, bridge: string): void {
+  removeWithoutPorts(connection, link => link.name === bridge);
+}
+
+function removeWithoutPorts(connection: Connection, isMeant: (link: Link) => boolean): void {
+  const links = connection.dump(dumpLinks());
+  const used = new Set(links.map(({ master }) => master));
+  for (const link of links) {
+    if (link.kind === 'bridge' && isMeant(link) && !used.has(link.index)) connection.execute(deleteLink(link.index));
+  }
+}
+
+/** When the janitor tries, in milliseconds since the try before: somebody may have the lock. */
+const TRIES = [0, 300];
+
+/**
+ * How the janitor removes a bridge without ports, with no more than system calls: each of them works out, by failing,
+ * whether the next ones do anything.
+ */
+function removal(bridge: string, socket: number, file: number): Call[] {
+  const message = encodeRequest(deleteLink(bridge), 0);
+  return TRIES.flatMap(pause => {
+    const lock = lockNow(file);
+    const open = call('openat', AT.FDCWD, `/sys/class/net/${bridge}/brif`, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
+    const list = () => call('getdents64', PORTS_FD, { out: new Uint8Array(DOTS_SIZE) }, DOTS_SIZE);
+    const ports = list();
+    return [
+      ...(pause ? [sleep(pause)] : []),
+      lock,
+      open,
+      // Its flags must be 0, as is what flock(2) returns when it has the lock.
+      call('dup3', resultOf(open), PORTS_FD, resultOf(lock)),
+      // `.` and `..`; what comes after them is the first port.
+      list(),
+      ports,
+      call('close', PORTS_FD),
+      // No name, as there is none to be read, means 0 bytes of an address. More bytes would be a wrong one, fewer an error.
+      call('sendto', socket, message, message.length, 0, NO_ADDRESS, resultOf(ports)),
+    ];
+  });
+}
+/** A number of its own, which nothing has where the descriptor could not be had. */
+const PORTS_FD = 910;
+/** Two of struct linux_dirent64: 19 bytes and a name, rounded up to 8. getdents(2) */
+const DOTS_SIZE = 48;
+/** struct sockaddr_storage, of a family that netlink does not know. */
+const NO_ADDRESS = new Uint8Array(128);
