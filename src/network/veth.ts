@@ -14,15 +14,11 @@ type VethLink = Extract<InterfaceAction, { do: 'make veth link' }>;
  * container's namespace. That can take a while, so it is deleted at the end.
  */
 export function makeVethLink(link: VethLink, network: Network): void {
-  const { host, keep, log } = network;
+  const { host, log } = network;
   const { name, fullName, bridge } = link;
-  const make = () => {
-    makePair(link, network);
-    return host.connection.get(getLink(name)).index;
-  };
-  const index = bridge?.isZone ? joinZone(bridge.name, network, make) : make();
-  keep.use(entrust([host.socket], ([socket]) => [sending(socket!, deleteLink(index))]));
-  atEnd(network, `deleting the link ${name}`, () => changedIfThere(host, deleteLink(index)));
+  const index = bridge?.isZone
+    ? joinZone(bridge.name, network, () => makePair(link, network))
+    : deletedAtEnd(link, makePair(link, network), network);
   if (fullName === undefined) return;
   try {
     host.connection.execute(addAltNames(index, [fullName]));
@@ -31,10 +27,24 @@ export function makeVethLink(link: VethLink, network: Network): void {
   }
 }
 
-function makePair({ name, address, peer, bridge }: VethLink, { host, agent }: Network): void {
+function deletedAtEnd({ name }: VethLink, index: number, network: Network): number {
+  const { host, keep } = network;
+  keep.use(entrust([host.socket], ([socket]) => [sending(socket!, deleteLink(index))]));
+  atEnd(network, `deleting the link ${name}`, () => changedIfThere(host, deleteLink(index)));
+  return index;
+}
+
+/** Returns the index of the host's end. */
+function makePair({ name, address, peer, bridge }: VethLink, { host, agent }: Network): number {
   const port = bridge && { master: host.connection.get(getLink(bridge.name)).index, up: true };
   const data = { peer: { ...peer, netnsPid: agent.pid } };
   makeOnceGone(host, newLink({ kind: 'veth', name, address, ...port, data }));
+  try {
+    return host.connection.get(getLink(name)).index;
+  } catch (error) {
+    changedIfThere(host, deleteLink(name));
+    throw error;
+  }
 }
 
 /** How long the link of a container that was killed gets to vanish, in steps of so many milliseconds. */

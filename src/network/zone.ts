@@ -35,16 +35,15 @@ export function joinZone(bridge: string, network: Network, make: () => number): 
   const fds = [host.socket, lock.fd];
   return whileLocked(lock.fd, () => {
     removeAbandoned(host.connection);
+    using _ = entrust(fds, ([socket, file]) => removal(bridge, socket!, file!));
     using undo = new DisposableStack();
-    undo.use(entrust(fds, ([socket, file]) => removal(bridge, socket!, file!)));
+    undo.defer(() => removeUnused(host.connection, bridge));
     makeBridge(host.connection, bridge);
-    using unused = new DisposableStack();
-    unused.defer(() => removeUnused(host.connection, bridge));
     const index = make();
-    unused.move();
-
-    // The janitor has to take the link away first.
     const deletion = deleteLink(index);
+    undo.defer(() => changedIfThere(host, deletion));
+
+    // The link goes first, or the bridge still has a port.
     keep.use(entrust(fds, ([socket, file]) => [sending(socket!, deletion), ...removal(bridge, socket!, file!)]));
     atEnd(network, `removing the bridge ${bridge}`, () =>
       whileLocked(lock.fd, () => {
@@ -52,6 +51,7 @@ export function joinZone(bridge: string, network: Network, make: () => number): 
         removeUnused(host.connection, bridge);
       }),
     );
+    undo.move();
     return index;
   });
 }
