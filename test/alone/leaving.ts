@@ -10,7 +10,9 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
+import { Connection, deleteLink, newLink } from '../../netlink/index.ts';
 import { type SpawnOptions, spawn } from '../../src/index.ts';
+import { openNetlink } from '../../syscalls/netlink-socket.ts';
 import { textOf } from '../console/support.ts';
 import { shell } from '../library/support.ts';
 import { difference, type HostState, hostState, lastingDifference } from '../support/host-state.ts';
@@ -44,6 +46,10 @@ chmodSync(init, 0o755);
 const layers = ['lower', 'upper'].map(name => join(writable, name));
 for (const layer of layers) mkdirSync(layer);
 
+const links: SpawnOptions = { networkVeth: true, networkVethExtra: ['left0:in0'] };
+using connection = new Connection(openNetlink());
+connection.execute(newLink({ kind: 'veth', name: 'lent0', data: { peer: { name: 'peer0' } } }));
+
 const bind = { destination: '/home/guest', readOnly: false, recursive: true };
 const KINDS: Record<string, () => unknown> = {
   'ended by itself': () => run(shell('sleep 1000 & exit 3')),
@@ -57,6 +63,12 @@ const KINDS: Record<string, () => unknown> = {
   'a volatile state': () => run(shell('echo x >/var/x', { readOnly: false, volatile: 'state' })),
   'a writable tree': () => run(shell('echo x >/tmp/x', { readOnly: false, directory: writable })),
   'a network of its own': () => run(shell('ip link add a type veth peer name b; true', { privateNetwork: true })),
+  'links and a zone': () => run(shell('true', { networkZone: 'left', networkVethExtra: ['left0:in0'] })),
+  'links that the container has renamed and deleted': () =>
+    run(shell('ip link set host0 name x0; ip link delete in0', links)),
+  'an interface that was lent': () => run(shell('true', { networkInterfaces: ['lent0:lan0'] })),
+  'a network that was there already': () => run(shell('true', { networkNamespacePath: '/proc/self/ns/net' })),
+  'no such bridge': () => fail(shell('true', { networkVethExtra: ['left0'], networkBridge: 'no-such' })),
   'a bind and a tmpfs': () =>
     run(
       shell('echo x >/home/guest/x', {
@@ -102,5 +114,6 @@ for (const [kind, end] of Object.entries(KINDS)) {
   await end();
   left[kind] = await lastingDifference(before);
 }
+connection.execute(deleteLink('lent0'));
 console.log(JSON.stringify(left));
 process.exit();
