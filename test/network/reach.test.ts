@@ -1,13 +1,19 @@
 /** Containers reach each other over the links that they are given. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { deleteLink, getLink, newLink, setLinkUp } from '../../netlink/index.ts';
-import type { SpawnOptions } from '../../src/index.ts';
+import { deleteLink, dumpLinks, getLink, newLink, setLinkUp } from '../../netlink/index.ts';
+import type { Container, SpawnOptions } from '../../src/index.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox } from '../support/tree.ts';
-import { host, hostLinks, isGone, linksInside, reaches, setUp, start, unique } from './support.ts';
+import { host, hostLinks, inside, isGone, linksInside, reaches, setUp, start, unique } from './support.ts';
 
 const it = needs([root, busybox, tool('ping'), tool('nsenter')]);
+
+/** Names of a container's own interfaces, in their order. */
+const namesInside = (container: Container) =>
+  linksInside(container)
+    .map(({ name }) => name)
+    .sort();
 
 /** Starts two containers, which reach each other by interfaces of these names. */
 async function reachEachOther(options: SpawnOptions, name: string): Promise<void> {
@@ -90,15 +96,30 @@ it('by extra links, whose ends have the names that were asked for', async () => 
   const [one, two] = [unique('x'), unique('y')];
   {
     await using container = await start({ networkVethExtra: [`${one}:in0`, two], networkVeth: true });
-    assert.equal(
-      linksInside(container)
-        .map(({ name }) => name)
-        .sort(),
-      ['host0', 'in0', two].sort(),
-    );
+    assert.equal(namesInside(container), ['host0', 'in0', two].sort());
     assert.equal(Object.keys(hostLinks(unique(''))).sort(), [one, two].sort());
   }
   assert.ok(isGone(one) && isGone(two) && isGone(`ve-${unique('m')}`));
+});
+
+it('goes at the end, also when somebody holds the container’s namespace', async () => {
+  using connection = host();
+  const parent = unique('a');
+  connection.execute(newLink({ kind: 'veth', name: parent, data: { peer: { name: unique('b') } } }));
+  try {
+    const container = await start({ networkVeth: true, networkMacvlans: [`${parent}:lan0`] });
+    assert.equal(namesInside(container), ['host0', 'lan0']);
+    using held = inside(container);
+    await container[Symbol.asyncDispose]();
+    using there = held.connect();
+    assert.equal(
+      there.dump(dumpLinks()).filter(({ name }) => ['host0', 'lan0'].includes(name)),
+      [],
+    );
+    assert.ok(isGone(`ve-${unique('m')}`));
+  } finally {
+    connection.execute(deleteLink(parent));
+  }
 });
 
 test.run();
