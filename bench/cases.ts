@@ -16,6 +16,7 @@ export interface Group {
 /** All groups. `root` is a tree with /bin/true; `scratch` a directory for what the programs need. */
 export const groups = (root: string, scratch: string): Group[] => [
   { title: '`/bin/true` with', cases: containers(root, scratch) },
+  { title: '`/bin/true` and a veth link with', cases: linked(root) },
   { title: 'A disk image of four partitions shown by', cases: inspections(imagePath(scratch)) },
 ];
 
@@ -83,6 +84,17 @@ export function writeImage(scratch: string): void {
     execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-E', `offset=${offset}`, image, '8192']);
   }
 }
+
+/** The same, and a network namespace with one end of a veth link. */
+const linked = (root: string): Case[] =>
+  [
+    { name: 'nspawn', tool: 'dist/nspawn' },
+    { name: 'systemd-nspawn', tool: 'systemd-nspawn' },
+  ].map(({ name, tool }) => ({
+    name,
+    tool,
+    command: [tool, '--register=no', '--keep-unit', '-q', '-D', root, '-M', 'bench', '-n', '/bin/true'],
+  }));
 
 /** Makes `bundle` an OCI bundle: runc's own default, with /bin/true in `root` and the namespaces of the others. */
 export function writeBundle(bundle: string, root: string): void {

@@ -1,6 +1,6 @@
 /**
  * Compares the time from fork to reaped with that of other programs: `bun bench/main.ts [RUNS]`, as root. All cases
- * run in turn, again and again, so that what else the machine does hits them alike.
+ * run in turn, again and again, so that what else the machine does hits them alike. Then netlink's own numbers.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { hasTool, isRoot } from '../test/support/needs.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { debianTree } from '../test/support/tree.ts';
 import { type Case, groups, writeBundle, writeImage } from './cases.ts';
+import { netlinkTable } from './netlink.ts';
 import { spawner } from './spawner.ts';
 import { intoMarkers, type Samples, table } from './table.ts';
 
@@ -66,7 +67,7 @@ function circumstances(runs: number, entries: readonly Case[]): string {
     return [`${entry.name.split(',')[0]} ${version}`];
   });
   const { length } = cpus();
-  return `Wall time from fork to reaped, ${runs} runs in turn; Linux ${release()}, ${length} CPUs, ${versions.join(', ')}.`;
+  return `Wall time from fork to reaped, ${runs} runs in turn; Linux ${release()}, ${length} CPUs, ${[...new Set(versions)].join(', ')}.`;
 }
 
 if (!isRoot) throw new Error('The benchmark compares with programs that need root');
@@ -84,6 +85,6 @@ for (const { title, cases } of groups(root, scratch.path)) {
   text.push(table(title, await measureAll(entries, root, runs)));
   measured.push(...entries);
 }
-text.push(circumstances(runs, measured));
+text.push(circumstances(runs, measured), netlinkTable());
 console.log(text.join('\n\n'));
 intoMarkers('README.md', text.join('\n\n'));
