@@ -29,18 +29,22 @@ export function moveInterface(action: Extract<InterfaceAction, { do: 'move inter
     sending(socket!, setLink(oldName, { netnsFd: netnsFd! })),
   ]);
   host.connection.execute(setLink(hostIndex, { netnsPid: agent.pid }));
-  let index = hostIndex;
-  atEnd(network, `giving back the network interface ${oldName}`, () => {
-    const found = giveBack(container, index, home.fd, oldName);
-    if (found !== oldName) log.warn(`the network interface ${oldName} ${found}`);
-  });
-  index = container.connection.get(getLink(oldName)).index;
+  using undo = new DisposableStack();
+  const givingBack = `giving back the network interface ${oldName}`;
+  atEnd(network, givingBack, () => changedIfThere(container, setLink(oldName, { netnsFd: home.fd })), undo);
+  const { index } = container.connection.get(getLink(oldName));
+  // First, and so withdrawn last.
   keep.use(
     entrust(fds, ([pidfd, socket, netnsFd]) => [
       ...killAndWait(pidfd!),
       ...[oldName, OTHER_NAME].map(name => sending(socket!, setLink(index, { netnsFd: netnsFd!, name }))),
     ]),
   );
+  atEnd(network, givingBack, () => {
+    const found = giveBack(container, index, home.fd, oldName);
+    if (found !== oldName) log.warn(`the network interface ${oldName} ${found}`);
+  });
+  undo.move();
   if (action.name !== oldName) container.connection.execute(setLink(index, { name: action.name }));
 }
 

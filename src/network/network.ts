@@ -65,9 +65,12 @@ export function openNetwork({ agent, keep, log }: NetworkOptions): (action: Inte
   return action => (WORK[action.do] as (action: InterfaceAction, network: Network) => void)(action, network);
 }
 
-/** Does something once the container has ended. A failure is a warning: nobody could do anything about it any more. */
-export function atEnd({ keep, log }: Network, doing: string, work: () => void): void {
-  keep.defer(() => {
+/**
+ * Does something at the end of the container, or of `stack`. A failure is a warning: there, nobody could do anything about
+ * it any more, and where a failed start is undone it would hide why.
+ */
+export function atEnd({ keep, log }: Network, doing: string, work: () => void, stack = keep): void {
+  stack.defer(() => {
     try {
       work();
     } catch (error) {

@@ -35,16 +35,16 @@ function deletedAtEnd({ name }: VethLink, index: number, network: Network): numb
 }
 
 /** Returns the index of the host's end. */
-function makePair({ name, address, peer, bridge }: VethLink, { host, agent }: Network): number {
+function makePair({ name, address, peer, bridge }: VethLink, network: Network): number {
+  const { host, agent } = network;
   const port = bridge && { master: host.connection.get(getLink(bridge.name)).index, up: true };
   const data = { peer: { ...peer, netnsPid: agent.pid } };
   makeOnceGone(host, newLink({ kind: 'veth', name, address, ...port, data }));
-  try {
-    return host.connection.get(getLink(name)).index;
-  } catch (error) {
-    changedIfThere(host, deleteLink(name));
-    throw error;
-  }
+  using undo = new DisposableStack();
+  atEnd(network, `deleting the link ${name}`, () => changedIfThere(host, deleteLink(name)), undo);
+  const { index } = host.connection.get(getLink(name));
+  undo.move();
+  return index;
 }
 
 /** How long the link of a container that was killed gets to vanish, in steps of so many milliseconds. */

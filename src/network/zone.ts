@@ -37,15 +37,16 @@ export function joinZone(bridge: string, network: Network, make: () => number): 
     removeAbandoned(host.connection);
     using _ = entrust(fds, ([socket, file]) => removal(bridge, socket!, file!));
     using undo = new DisposableStack();
-    undo.defer(() => removeUnused(host.connection, bridge));
+    const removing = `removing the bridge ${bridge}`;
+    atEnd(network, removing, () => removeUnused(host.connection, bridge), undo);
     makeBridge(host.connection, bridge);
     const index = make();
     const deletion = deleteLink(index);
-    undo.defer(() => changedIfThere(host, deletion));
+    atEnd(network, removing, () => changedIfThere(host, deletion), undo);
 
     // The link goes first, or the bridge still has a port.
     keep.use(entrust(fds, ([socket, file]) => [sending(socket!, deletion), ...removal(bridge, socket!, file!)]));
-    atEnd(network, `removing the bridge ${bridge}`, () =>
+    atEnd(network, removing, () =>
       whileLocked(lock.fd, () => {
         changedIfThere(host, deletion);
         removeUnused(host.connection, bridge);
