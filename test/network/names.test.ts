@@ -8,9 +8,9 @@ import { macAddress, shortName } from '../../src/plan/interface-names.ts';
 import { NSPAWN } from '../cli/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
-import { host, hostLinks, unique } from './support.ts';
+import { host, hostLinks, machineId, unique } from './support.ts';
 
-const it = needs([root, busybox, tool('systemd-nspawn'), tool('unshare')]);
+const it = needs([root, busybox, machineId, tool('systemd-nspawn'), tool('unshare')]);
 
 /** Prints the interfaces and their MAC addresses, and waits for the end of its input. */
 const SCRIPT = 'cd /sys/class/net; for i in *; do echo "$i $(cat $i/address)"; done; echo .; read x';

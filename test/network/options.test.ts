@@ -1,18 +1,19 @@
 /** What the options --network-* do and refuse beyond making interfaces. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { deleteLink, newLink } from '../../netlink/index.ts';
 import type { SpawnOptions } from '../../src/index.ts';
-import { nspawn } from '../cli/support.ts';
+import { nspawn, onBusybox } from '../cli/support.ts';
 import { commandLine, shell, startError, unchanging } from '../container/support.ts';
 import { Namespace } from '../netlink/namespace.ts';
 import { type Need, needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree, copyTree } from '../support/tree.ts';
-import { host, hostLinks, isGone, linksInside, start, unique } from './support.ts';
+import { host, hostLinks, isGone, linksInside, machineId, start, unique } from './support.ts';
 
-const it = needs([root, busybox]);
+const it = needs([root, busybox, machineId]);
 const quiet: SpawnOptions = { ...unchanging(busyboxTree()), machine: unique('m'), resolvConf: 'off', timezone: 'off' };
 const CAP_NET_ADMIN = 1n << 12n;
 const capabilities = async (options: SpawnOptions) =>
@@ -78,7 +79,7 @@ const ipvlan: Need = () => {
   }
   return undefined;
 };
-needs([root, busybox, ipvlan])('makes an ipvlan', async () => {
+needs([root, busybox, machineId, ipvlan])('makes an ipvlan', async () => {
   using connection = host();
   connection.execute(newLink({ kind: 'veth', name: unique('a'), data: { peer: { name: unique('b') } } }));
   try {
@@ -95,7 +96,7 @@ needs([root, busybox, ipvlan])('makes an ipvlan', async () => {
   }
 });
 
-needs([root, busybox, tool('unshare')])('where udev runs, it must have seen the interface', async () => {
+needs([root, busybox, machineId, tool('unshare')])('where udev runs, it must have seen the interface', async () => {
   using connection = host();
   const name = unique('u');
   connection.execute(newLink({ kind: 'bridge', name }));
@@ -160,6 +161,29 @@ it('a container that reboots gets all of it again', async () => {
   assert.is(seen.length, times);
   assert.is(new Set(seen).size, 1);
   assert.ok(isGone(`vb-${unique('m')}`) && isGone(`vz-${unique('z')}`));
+});
+
+it('waits for the link of a container of the same name to vanish', async () => {
+  using connection = host();
+  const name = `ve-${unique('m')}`;
+  connection.execute(newLink({ kind: 'bridge', name }));
+  const started = nspawn([
+    ...onBusybox(),
+    '-n',
+    '-P',
+    '-q',
+    '-M',
+    unique('m'),
+    '--',
+    'cat',
+    '/sys/class/net/host0/ifindex',
+  ]);
+  // It takes longer than that until it makes its own, and waits for a second then.
+  await setTimeout(150);
+  connection.execute(deleteLink(name));
+  const { status, stderr } = await started;
+  assert.equal([status, stderr], [0, '']);
+  assert.ok(isGone(name));
 });
 
 it('a user that only the tree’s getent knows is found beside a veth link', async () => {

@@ -5,9 +5,9 @@ import { deleteLink, dumpLinks, getLink, newLink, setLinkUp } from '../../netlin
 import type { Container, SpawnOptions } from '../../src/index.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox } from '../support/tree.ts';
-import { host, hostLinks, inside, isGone, linksInside, reaches, setUp, start, unique } from './support.ts';
+import { host, hostLinks, inside, isGone, linksInside, machineId, reaches, setUp, start, unique } from './support.ts';
 
-const it = needs([root, busybox, tool('ping'), tool('nsenter')]);
+const it = needs([root, busybox, machineId, tool('ping'), tool('nsenter')]);
 
 /** Names of a container's own interfaces, in their order. */
 const namesInside = (container: Container) =>

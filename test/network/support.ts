@@ -3,10 +3,22 @@ import process from 'node:process';
 import * as assert from 'uvu/assert';
 import { Connection, dumpLinks, getLink, KernelError, type Link, newAddress, setLinkUp } from '../../netlink/index.ts';
 import type { Container, SpawnOptions } from '../../src/index.ts';
+import { readHostId } from '../../src/plan/interface-names.ts';
 import { openNetlink } from '../../syscalls/netlink-socket.ts';
 import { idle, unchanging } from '../container/support.ts';
 import { Namespace } from '../netlink/namespace.ts';
+import type { Need } from '../support/needs.ts';
 import { busyboxTree } from '../support/tree.ts';
+
+/** MAC addresses are made from it. */
+export const machineId: Need = () => {
+  try {
+    readHostId();
+    return undefined;
+  } catch {
+    return 'this machine has no machine id';
+  }
+};
 
 /** A name that no other test uses at the same time; at most 15 characters with up to six more. */
 export const unique = (end: string): string => `t${process.pid}${end}`;

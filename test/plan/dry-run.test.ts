@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { machineId } from '../network/support.ts';
 import { needs } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
@@ -73,6 +74,21 @@ check('--dry-run prints the plan, a line for each step, and does nothing', () =>
   ]);
   assert.not.ok(existsSync('/tmp/no-such-upper'));
   assert.match(dryRun('-D', busyboxTree(), '-b').stdout, /\nsetting up \/dev\/console\n.*\nrunning init\n$/s);
+});
+
+needs([busybox, machineId])('--dry-run shows network interfaces, and makes none', () => {
+  const { stdout, status } = dryRun(
+    '-D',
+    busyboxTree(),
+    '-M',
+    'dry',
+    '--network-zone=dry',
+    '--network-interface=no-such:a',
+  );
+  assert.is(status, 0);
+  assert.match(stdout, '\nmoving the network interface no-such into the container as a\n');
+  assert.match(stdout, /\nmaking a veth link from vb-dry \([0-9a-f:]{17}\) on the zone's bridge vz-dry to host0 \(/);
+  assert.not.ok(existsSync('/sys/class/net/vz-dry'));
 });
 
 check('--dry-run refuses as a start would', () => {

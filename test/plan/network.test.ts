@@ -5,17 +5,10 @@ import type { ContainerOptions } from '../../src/index.ts';
 import { macAddress, readHostId } from '../../src/plan/interface-names.ts';
 import { buildPlan, planContainer } from '../../src/plan/plan.ts';
 import { describeStep } from '../../src/plan/steps.ts';
-import { type Need, needs } from '../support/needs.ts';
+import { machineId } from '../network/support.ts';
+import { needs } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
-const machineId: Need = () => {
-  try {
-    readHostId();
-    return undefined;
-  } catch {
-    return 'this machine has no machine id';
-  }
-};
 const it = needs([busybox, machineId]);
 
 const base: ContainerOptions = { directory: busyboxTree(), machine: 'web', timezone: 'off', resolvConf: 'off' };

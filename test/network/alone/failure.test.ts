@@ -16,9 +16,9 @@ import { eventually } from '../../console/support.ts';
 import { needs, root, tool } from '../../support/needs.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 import { busybox, busyboxTree } from '../../support/tree.ts';
-import { host, hostLinks, unique } from '../support.ts';
+import { host, hostLinks, machineId, unique } from '../support.ts';
 
-const it = needs([root, busybox]);
+const it = needs([root, busybox, machineId]);
 const [parent, lent] = [unique('p'), unique('l')];
 
 /** Does something while the host has interfaces that can be used and lent. */
@@ -75,7 +75,7 @@ it('a step that fails undoes all the steps before it', () =>
     assert.is(openFds('self').length, before);
   }));
 
-needs([root, busybox, tool('strace')])('whichever message to the kernel fails, it is said in one line', () =>
+needs([root, busybox, machineId, tool('strace')])('whichever message to the kernel fails, it is said in one line', () =>
   withInterfaces(async () => {
     using directory = temporaryDirectory();
     const log = join(directory.path, 'log');

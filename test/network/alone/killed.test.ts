@@ -11,9 +11,9 @@ import { shell, startNspawn } from '../../cli/support.ts';
 import { eventually } from '../../console/support.ts';
 import { needs, root } from '../../support/needs.ts';
 import { busybox } from '../../support/tree.ts';
-import { host, hostLinks, isGone, start, unique } from '../support.ts';
+import { host, hostLinks, isGone, machineId, start, unique } from '../support.ts';
 
-const it = needs([root, busybox]);
+const it = needs([root, busybox, machineId]);
 const zone = unique('z');
 const bridge = `vz-${zone}`;
 
