@@ -25,6 +25,10 @@ const REFUSED: Record<string, [SpawnOptions, RegExp]> = {
     { networkInterfaces: [MISSING] },
     new RegExp(`^moving the network interface ${MISSING} into the container: .*No such device \\(ENODEV\\)$`),
   ],
+  'an interface that the kernel does not let go': [
+    { networkInterfaces: ['lo'] },
+    /^moving the network interface lo into the container: cannot change link 1: .* \(EINVAL\)$/,
+  ],
   'a macvlan on an interface that is not there': [
     { networkMacvlans: [MISSING] },
     new RegExp(`^making a macvlan mv-${MISSING} .* on ${MISSING} for the container: .*No such device \\(ENODEV\\)$`),
@@ -113,6 +117,14 @@ needs([root, busybox, machineId, tool('unshare')])('where udev runs, it must hav
   } finally {
     connection.execute(deleteLink(name));
   }
+});
+
+needs([root, busybox, tool('unshare')])('without a machine id there are no addresses to give', () => {
+  const nothing = 'mount --bind /dev/null /etc/machine-id';
+  const words = ['-D', busyboxTree(), '--read-only', '--timezone=off', '-n', 'true'];
+  const { status, stderr } = commandLine(nothing, ...words);
+  assert.is(status, 1);
+  assert.match(stderr, /^working out MAC addresses: \/etc\/machine-id has no machine id; [^\n]*$/);
 });
 
 it('a namespace that is there already is joined as it is', async () => {
