@@ -20,18 +20,18 @@ export interface LoopOptions {
 }
 
 /** A loop device. It goes when the last descriptor of it and the last mount are gone. */
-export interface LoopDevice extends OwnedFd {
+export interface LoopDevice extends Node {
   /** N of /dev/loopN. */
   readonly number: number;
-  /** A path that leads to it as long as it is open here. */
-  readonly path: string;
 }
 
 /** struct loop_config: file, block size, struct loop_info64, reserved words. */
 const CONFIG = { file: 0, blockSize: 4, offset: 8 + 24, sizeLimit: 8 + 32, flags: 8 + 52, size: 304 } as const;
 /** LO_FLAGS_ of linux/loop.h */
 const FLAGS = { READ_ONLY: 1, AUTOCLEAR: 4, DIRECT_IO: 16 } as const;
-/** A device that the kernel calls free may have been taken by another process meanwhile, who then has what it needs. */
+/** What it means that another process was faster: the device is in use, or no longer there. */
+const TAKEN = ['EBUSY', 'ENXIO'];
+/** Whoever was faster has what it needs: so this many are never in the way. */
 const MOST_TRIES = 1000;
 
 /**
@@ -39,18 +39,23 @@ const MOST_TRIES = 1000;
  * a lock on that lasts as long as the device. Throws SyscallError.
  */
 export function attachLoop(file: number, options: LoopOptions): LoopDevice {
-  using control = owned(perform(openDevice('/dev/loop-control', O.RDWR)));
+  using control = openNode('/dev/loop-control', CONTROL, O.RDWR);
   for (let tries = 1; ; tries++) {
     const number = syscall('ioctl', control.fd, LOOP.CTL_GET_FREE, 0);
-    const device = openLoop(number, options);
     try {
-      syscall('ioctl', device.fd, LOOP.CONFIGURE, loopConfig(file, options));
-      return device;
+      return configure(openLoop(number, options), file, options);
     } catch (error) {
-      device[Symbol.dispose]();
-      if (!(error instanceof SyscallError) || error.code !== 'EBUSY' || tries === MOST_TRIES) throw error;
+      if (!(error instanceof SyscallError) || !TAKEN.includes(error.code) || tries === MOST_TRIES) throw error;
     }
   }
+}
+
+function configure(device: LoopDevice, file: number, options: LoopOptions): LoopDevice {
+  using attaching = new DisposableStack();
+  attaching.use(device);
+  syscall('ioctl', device.fd, LOOP.CONFIGURE, loopConfig(file, options));
+  attaching.move();
+  return device;
 }
 
 function loopConfig(file: number, { offset, size, sectorSize, readOnly, directIo }: LoopOptions): Uint8Array {
@@ -64,26 +69,38 @@ function loopConfig(file: number, { offset, size, sectorSize, readOnly, directIo
   return new Uint8Array(config.buffer);
 }
 
-const openDevice = (path: string, flags: number): Call => call('openat', AT.FDCWD, path, flags | O.CLOEXEC, 0);
-
 /** Opens a loop device that is there. Throws SyscallError. */
 export function openLoop(number: number, { readOnly }: { readOnly: boolean }): LoopDevice {
-  const flags = readOnly ? O.RDONLY : O.RDWR;
-  const path = `/dev/loop${number}`;
-  const fd = perform(allowing(openDevice(path, flags), 'ENOENT'));
-  return fd < 0 ? openUnnamedLoop(number, flags) : { ...owned(fd), number, path };
+  const node = () => ({ type: S.IFBLK, device: deviceNumberOf(number) });
+  return { ...openNode(`/dev/loop${number}`, node, readOnly ? O.RDONLY : O.RDWR), number };
 }
 
-/** Where nobody makes nodes for new devices, as in most containers: one of our own, in a file system that only we see. */
-function openUnnamedLoop(number: number, flags: number): LoopDevice {
+interface Node extends OwnedFd {
+  /** A path that leads to it as long as it is open. */
+  readonly path: string;
+}
+
+/** linux/major.h MISC_MAJOR, linux/miscdevice.h LOOP_CTRL_MINOR */
+const CONTROL = () => ({ type: S.IFCHR, device: deviceNumber(10, 237) });
+
+/**
+ * Opens a device. Where its node is missing, for nobody makes them as in most containers, by one of our own, in a file
+ * system that nobody else sees.
+ */
+function openNode(path: string, node: () => { type: number; device: number }, flags: number): Node {
+  const found = perform(allowing(openDevice(path, flags), 'ENOENT'));
+  if (found >= 0) return { ...owned(found), path };
   using made = new DisposableStack();
   const nodes = made.use(mountFileSystem('tmpfs', [{ key: 'source', value: 'tmpfs' }], 0));
-  syscall('mknodat', nodes.fd, 'loop', S.IFBLK | 0o600, deviceNumberOf(number));
-  const path = `/proc/self/fd/${nodes.fd}/loop`;
-  const fd = made.use(owned(perform(openDevice(path, flags)))).fd;
+  const { type, device } = node();
+  syscall('mknodat', nodes.fd, 'node', type | 0o600, device);
+  const own = `/proc/self/fd/${nodes.fd}/node`;
+  const { fd } = made.use(owned(perform(openDevice(own, flags))));
   const all = made.move();
-  return { fd, number, path, [Symbol.dispose]: () => all.dispose() };
+  return { fd, path: own, [Symbol.dispose]: () => all.dispose() };
 }
+
+const openDevice = (path: string, flags: number): Call => call('openat', AT.FDCWD, path, flags | O.CLOEXEC, 0);
 
 /** As the kernel has it: where loop devices can have partitions, numbers have gaps. */
 function deviceNumberOf(number: number): number {

@@ -19,7 +19,7 @@ import { imageOf } from '../../src/plan/image.ts';
 import { buildPlan } from '../../src/plan/plan.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { nspawn } from '../cli/support.ts';
-import { idle, run, startError } from '../container/support.ts';
+import { commandLine, idle, run, startError } from '../container/support.ts';
 import { createImage, MIB, runOk } from '../gpt/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -365,6 +365,18 @@ needs([root, busybox, ...makes('ext4'), tool('setpriv')])('--dry-run needs no pr
   }
   assert.match(runOk([...unprivileged, '--dry-run', '-i', image, '--read-only', 'true']), 'root, ext4) of');
   assert.equal(loopsOf(image), []);
+});
+
+needs([root, busybox, ...makes('ext4'), tool('unshare')])('loop devices that have no nodes', async () => {
+  const image = busyboxDisk(at('no-nodes.raw'));
+  const empty = ['mount -t tmpfs none /dev', 'mknod /dev/null c 1 3', 'mknod /dev/urandom c 1 9'];
+  for (const before of [empty, [...empty, 'mknod /dev/loop-control c 10 237']]) {
+    const words = ['-i', image, '--timezone=off', '--resolv-conf=off', '--', '/bin/sh', '-c', 'echo x >>/home/x'];
+    const { status, stderr } = commandLine(before.join(' && '), ...words);
+    assert.equal([status, stderr], [0, '']);
+    await assertReleased(image);
+  }
+  assert.is(await shell(image, 'cat /home/x'), 'x\nx');
 });
 
 it('what the kernel says of a mount is told', () => {
