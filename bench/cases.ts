@@ -20,12 +20,25 @@ export const groups = (root: string, scratch: string): Group[] => [
   { title: 'A disk image of four partitions shown by', cases: inspections(imagePath(scratch)) },
 ];
 
-/** All with /bin/true in `root`, in fresh mount, uts, ipc and pid namespaces. */
+/** The options of nspawn that the others have no other behaviour for. */
+const NSPAWN = ['dist/nspawn', '--register=no', '--keep-unit', '-q'];
+
+/** All with /bin/true in `root`, or an image of it, in fresh mount, uts, ipc and pid namespaces. */
 const containers = (root: string, scratch: string): Case[] => [
   {
     name: 'nspawn',
     tool: 'dist/nspawn',
-    command: ['dist/nspawn', '--register=no', '--keep-unit', '-q', '-D', root, '/bin/true'],
+    command: [...NSPAWN, '-D', root, '/bin/true'],
+  },
+  {
+    name: 'nspawn, from a disk image',
+    tool: 'dist/nspawn',
+    command: [...NSPAWN, '-i', rootImagePath(scratch), '/bin/true'],
+  },
+  {
+    name: 'nspawn, from a disk image, read-only',
+    tool: 'dist/nspawn',
+    command: [...NSPAWN, '-i', rootImagePath(scratch), '--read-only', '/bin/true'],
   },
   { name: 'nspawn, the library', held: 0 },
   { name: 'nspawn, the library, in a process that holds 2 GB', held: 2 ** 31 },
@@ -61,6 +74,13 @@ const inspections = (image: string): Case[] => [
   },
   { name: 'systemd-dissect', tool: 'systemd-dissect', command: ['systemd-dissect', '--json=short', image] },
 ];
+
+const rootImagePath = (scratch: string): string => join(scratch, 'root.raw');
+
+/** Makes an image of `root` in `scratch`: an ext4. */
+export function writeRootImage(scratch: string, root: string): void {
+  execFileSync('mkfs.ext4', ['-q', '-d', root, rootImagePath(scratch), '256M']);
+}
 
 const imagePath = (scratch: string): string => join(scratch, 'image');
 /** Where sfdisk puts the first partition. */

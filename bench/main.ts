@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { hasTool, isRoot } from '../test/support/needs.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { debianTree } from '../test/support/tree.ts';
-import { type Case, groups, writeBundle, writeImage } from './cases.ts';
+import { type Case, groups, writeBundle, writeImage, writeRootImage } from './cases.ts';
 import { netlinkTable } from './netlink.ts';
 import { spawner } from './spawner.ts';
 import { intoMarkers, type Samples, table } from './table.ts';
@@ -77,6 +77,7 @@ const root = debianTree();
 using scratch = temporaryDirectory();
 if (hasTool('runc')) writeBundle(scratch.path, root);
 writeImage(scratch.path);
+writeRootImage(scratch.path, root);
 const text: string[] = [];
 const measured: Case[] = [];
 for (const { title, cases } of groups(root, scratch.path)) {
