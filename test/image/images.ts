@@ -38,6 +38,8 @@ const MAKERS: Record<string, { tool: string; size: number; command: (file: strin
     command: (file, tree) => ['mksquashfs', tree, file, '-noappend', '-quiet', '-no-progress'],
   },
   erofs: { tool: 'mkfs.erofs', size: 0, command: (file, tree) => ['mkfs.erofs', file, tree] },
+  // Always an empty one.
+  vfat: { tool: 'mkfs.vfat', size: 1, command: file => ['mkfs.vfat', file] },
   // The smallest that mkfs makes. Most of it are holes.
   xfs: {
     tool: 'mkfs.xfs',
