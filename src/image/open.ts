@@ -58,7 +58,8 @@ export async function openImage({ directory: path, hostObjects, lock: kind }: Pl
       return mountDevice(loop.path, wanted, device.readOnly);
     },
     async released(log) {
-      for (const device of devices.values()) await whenReleased(device, path, log);
+      const end = Date.now() + LONGEST_WAIT_MS;
+      for (const device of devices.values()) await whenReleased(device, end, path, log);
     },
     [Symbol.dispose]: () => close.dispose(),
   };
@@ -112,9 +113,8 @@ const LONGEST_PAUSE_MS = 50;
  * Waits until a device is free again, or is somebody else's. It can't be asked for: who has it open holds it. A mount
  * that was copied from the container, or a file that a process of the host has open, holds it as well.
  */
-async function whenReleased({ number, sequence }: Device, path: string, log: Logger): Promise<void> {
+async function whenReleased({ number, sequence }: Device, end: number, path: string, log: Logger): Promise<void> {
   const isOurs = () => hostHas(`${SYSFS}${number}/loop`) && sequenceOf(number) === sequence;
-  const end = Date.now() + LONGEST_WAIT_MS;
   for (let pause = 1; isOurs(); pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     if (Date.now() > end) {
       log.warn(`the image ${path} is still in use: something outside of the container holds /dev/loop${number}`);
