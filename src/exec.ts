@@ -20,7 +20,7 @@ export interface Executed {
   readonly stdin: Writable | null;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
-  /** Resolves to the command's exit status, 1 when a signal has ended it; undefined when it was killed. */
+  /** Resolves to the command's exit status, 255 when a signal has ended it; undefined when it was killed. */
   readonly exited: Promise<number | undefined>;
   /** Sends the command a signal, by default SIGKILL. */
   kill(signal?: number): void;

@@ -1,16 +1,16 @@
 /** Prints a plan, step by step, without doing anything. */
-import process from 'node:process';
 import { imageOf } from '../plan/image.ts';
 import { planContainer } from '../plan/plan.ts';
 import { describeObject, describeStep, type Plan } from '../plan/steps.ts';
 import type { ParsedCommandLine } from './parse.ts';
+import { print } from './print.ts';
 
 /** Prints what the options would do. Rejects as imageOf and planContainer do. */
 export async function printPlan({ options, console }: ParsedCommandLine): Promise<void> {
   const image = await imageOf(options);
   const plan = await planContainer(options, console === 'pipe' ? 'streams' : 'pty', image);
   const lines = [...describePlan(plan), ...(image?.notMounted ?? []).map(line => `not mounting ${line}`)];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(`${lines.join('\n')}\n`);
 }
 
 function describePlan(plan: Plan): string[] {

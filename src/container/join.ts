@@ -39,7 +39,7 @@ export interface JoinOptions {
 
 /** A command that runs in a container. */
 export interface Joined {
-  /** Process id of its parent in the host's namespace, which ends with its exit status, or 1 if a signal ended it. */
+  /** Process id of its parent in the host's namespace, which ends with its exit status, or 255 if a signal ended it. */
   pid: number;
   /** The caller closes it. */
   pidfd: number;

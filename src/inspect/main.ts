@@ -1,9 +1,8 @@
 /** `nspawn inspect`: shows what a disk image holds, and what --image= would do with it. */
 import process from 'node:process';
 import { type ByteSource, checkGpt, GptError } from '../../gpt/index.ts';
-import { allowing, call } from '../../syscalls/call.ts';
-import { errnoByNumber } from '../../syscalls/errno.ts';
-import { perform, SyscallError } from '../../syscalls/syscall.ts';
+import { SyscallError } from '../../syscalls/syscall.ts';
+import { print } from '../cli/print.ts';
 import { readDisk } from '../image/disk.ts';
 import { dissect } from '../image/dissect.ts';
 import { thisHost } from '../image/host.ts';
@@ -77,18 +76,4 @@ function textOf(report: Report): string {
   const { COLUMNS = '' } = process.env;
   const columns = process.stdout.columns || (/^\d{1,4}$/.test(COLUMNS) && Number(COLUMNS)) || 80;
   return `${describeReport(report, Math.max(NARROWEST, columns)).join('\n')}\n`;
-}
-
-/** Writes all of it, however slowly it is read. That nobody reads it to its end is no failure. */
-function print(text: string): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (let rest = new TextEncoder().encode(text); rest.length > 0; ) {
-    const written = perform(allowing(call('write', 1, rest, rest.length)));
-    const code = written < 0 ? errnoByNumber(-written).name : undefined;
-    if (code === 'EPIPE') return;
-    // Whoever shares it with us may have made it non-blocking.
-    if (code === 'EAGAIN') Atomics.wait(pause, 0, 0, 10);
-    else if (code !== undefined) throw new Error(`writing to standard output: ${errnoByNumber(-written).text}`);
-    else rest = rest.subarray(written);
-  }
 }

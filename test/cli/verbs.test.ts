@@ -156,7 +156,7 @@ it('a command ends with its nspawn, and with its container', async () => {
   const leaving = once(left, 'exit');
   await container[Symbol.asyncDispose]();
   const [status] = await leaving;
-  assert.is(status, 1);
+  assert.is(status, 255);
 });
 
 it('kill, poweroff and wait', async () => {

@@ -1,8 +1,8 @@
 /** `nspawn list`: the containers that run. */
-import process from 'node:process';
 import { addressesOf } from '../../container/addresses.ts';
 import { type ContainerRecord, listedContainers } from '../../container/record.ts';
 import { UsageError } from '../../options/usage-error.ts';
+import { print } from '../print.ts';
 import { readWords, type Verb } from './verb.ts';
 
 interface Draft {
@@ -28,7 +28,7 @@ export async function run(words: readonly string[]): Promise<number> {
   if (rest.length > 0) throw new UsageError('list takes no words; see nspawn list --help');
   const containers = listedContainers().map(record => ({ ...record, addresses: addressesOf(record.pid) }));
   const lines = draft.isJson ? [JSON.stringify(containers, null, 2)] : table(containers);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(`${lines.join('\n')}\n`);
   return 0;
 }
 

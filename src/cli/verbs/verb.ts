@@ -1,7 +1,7 @@
 /** What the verbs of the command line have in common: `nspawn VERB [OPTIONS...] [WORDS...]`. */
-import process from 'node:process';
 import { namingOption, UsageError } from '../../options/usage-error.ts';
 import { getopt, optionTitle, type Syntax } from '../getopt.ts';
+import { print } from '../print.ts';
 
 /** An option of a verb. */
 export interface VerbOption<Draft> extends Syntax {
@@ -34,7 +34,7 @@ export function readWords<Draft>(verb: Verb<Draft>, words: readonly string[], dr
     namingOption(optionTitle(option), () => option.set(draft, value));
     if (!isHelp) continue;
     const lines = [help, ...verb.options].map(helpLine);
-    process.stdout.write(`${verb.usage}\n\n${verb.about}\n\n${lines.join('\n')}\n`);
+    print(`${verb.usage}\n\n${verb.about}\n\n${lines.join('\n')}\n`);
     return undefined;
   }
   return step.value;
