@@ -90,7 +90,13 @@ function openFile(path: string, write: boolean): ImageFile {
 
 function mountDevice(source: string, { type, attributes, options }: FileSystem, readOnly: boolean): OwnedFd {
   const own = [{ key: 'source', value: source }, ...(readOnly ? [{ key: 'ro' }] : []), ...options];
-  return mountFileSystem(type, own, attributes);
+  try {
+    return mountFileSystem(type, own, attributes);
+  } catch (error) {
+    const { cause, message } = error as Error;
+    if (type !== 'btrfs' || !(cause instanceof SyscallError) || cause.code !== 'EEXIST') throw error;
+    throw new Error(`${message}; Linux mounts two Btrfs with the same UUID, as of a copy, only from 6.7 on`, { cause });
+  }
 }
 
 const SYSFS = '/sys/block/loop';
