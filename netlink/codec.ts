@@ -151,22 +151,28 @@ export class Decoder {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #start: number;
-  readonly #parent: Decoder | undefined;
-  readonly #type: number;
+  /** For error messages only, as is the number of the attribute. */
+  #parent: Decoder | undefined;
+  #type = 0;
+  /** What it sees of the bytes. */
   #position = 0;
+  #end: number;
 
-  /** `start`: where in the datagram `bytes` begins. The attribute numbers are for error messages only. */
-  constructor(bytes: Uint8Array, start = 0, parent?: Decoder, type = 0) {
+  /** `start`: where in the datagram `bytes` begins. `view` is of the same bytes: to make one takes long. */
+  constructor(
+    bytes: Uint8Array,
+    start = 0,
+    view: DataView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  ) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#view = view;
     this.#start = start;
-    this.#parent = parent;
-    this.#type = type;
+    this.#end = bytes.length;
   }
 
   /** How many bytes are still to be read. */
   get remaining(): number {
-    return this.#bytes.length - this.#position;
+    return this.#end - this.#position;
   }
 
   /** Where in the datagram the next byte is. */
@@ -210,8 +216,8 @@ export class Decoder {
 
   /** What is left, as UTF-8 up to the first zero byte or the end. */
   string(): string {
-    const rest = this.#bytes.subarray(this.#position);
-    this.#position = this.#bytes.length;
+    const rest = this.#bytes.subarray(this.#position, this.#end);
+    this.#position = this.#end;
     const end = rest.indexOf(0);
     return textDecoder.decode(end < 0 ? rest : rest.subarray(0, end));
   }
@@ -222,9 +228,16 @@ export class Decoder {
 
   /** A decoder for the next `length` bytes alone. */
   part(length: number): Decoder {
-    const offset = this.offset;
-    const at = this.#take(length);
-    return new Decoder(this.#bytes.subarray(at, at + length), offset, this.#parent, this.#type);
+    return this.#inner(length, this.#parent, this.#type);
+  }
+
+  #inner(length: number, parent: Decoder | undefined, type: number): Decoder {
+    const inner = new Decoder(this.#bytes, this.#start, this.#view);
+    inner.#position = this.#take(length);
+    inner.#end = this.#position;
+    inner.#parent = parent;
+    inner.#type = type;
+    return inner;
   }
 
   /** Skips the padding after something that was `length` bytes long; the last one in a run may go without. */
@@ -243,8 +256,7 @@ export class Decoder {
         const room = this.remaining + ATTRIBUTE_HEADER;
         this.fail(`attribute ${type} says it has ${length} bytes, where 4 to ${room} can be`, offset);
       }
-      const at = this.#take(size);
-      yield { type, payload: new Decoder(this.#bytes.subarray(at, at + size), offset + ATTRIBUTE_HEADER, this, type) };
+      yield { type, payload: this.#inner(size, this, type) };
       this.skipPadding(length);
     }
   }

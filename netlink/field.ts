@@ -40,11 +40,20 @@ export function encodeFields<F extends Fields>(encoder: Encoder, fields: F, valu
 export function decodeFields<F extends Fields>(decoder: Decoder, fields: F): Values<F> {
   const attributes = decoder.attributeMap();
   const values: Record<string, unknown> = {};
-  for (const [name, field] of Object.entries(fields)) {
+  for (const [name, field] of entriesOf(fields)) {
     const payload = attributes.get(field.type);
     if (payload) values[name] = field.read(payload);
   }
   return values as Values<F>;
+}
+
+/** The entries of tables that were used for reading: a list of links reads each of them thousands of times. */
+const entries = new WeakMap<Fields, [string, Fields[string]][]>();
+
+function entriesOf(fields: Fields): [string, Fields[string]][] {
+  const known = entries.get(fields) ?? Object.entries(fields);
+  entries.set(fields, known);
+  return known;
 }
 
 export const u8 = (type: number): Field<number> => ({ type, write: (e, v) => e.u8(v), read: d => d.u8() });
