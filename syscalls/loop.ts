@@ -36,7 +36,7 @@ const MOST_TRIES = 1000;
 
 /**
  * Makes a part of the file behind `file` a device. The device has the file open from then on, by the same description:
- * a lock on that lasts as long as the device. Throws SyscallError.
+ * a lock on that lasts as long as the device. Throws SyscallError, or an Error where there are no loop devices.
  */
 export function attachLoop(file: number, options: LoopOptions): LoopDevice {
   using control = openNode('/dev/loop-control', CONTROL, O.RDWR);
@@ -69,7 +69,7 @@ function loopConfig(file: number, { offset, size, sectorSize, readOnly, directIo
   return new Uint8Array(config.buffer);
 }
 
-/** Opens a loop device that is there. Throws SyscallError. */
+/** Opens a loop device that is there. Throws as attachLoop does. */
 export function openLoop(number: number, { readOnly }: { readOnly: boolean }): LoopDevice {
   const node = () => ({ type: S.IFBLK, device: deviceNumberOf(number) });
   return { ...openNode(`/dev/loop${number}`, node, readOnly ? O.RDONLY : O.RDWR), number };
@@ -95,9 +95,20 @@ function openNode(path: string, node: () => { type: number; device: number }, fl
   const { type, device } = node();
   syscall('mknodat', nodes.fd, 'node', type | 0o600, device);
   const own = `/proc/self/fd/${nodes.fd}/node`;
-  const { fd } = made.use(owned(perform(openDevice(own, flags))));
+  const { fd } = made.use(owned(openOwn(path, own, flags)));
   const all = made.move();
   return { fd, path: own, [Symbol.dispose]: () => all.dispose() };
+}
+
+/** Its path would tell nobody anything. */
+function openOwn(path: string, own: string, flags: number): number {
+  try {
+    return perform(openDevice(own, flags));
+  } catch (error) {
+    throw new Error(`${path} is missing, and a node of our own is of no use: ${(error as SyscallError).text}`, {
+      cause: error,
+    });
+  }
 }
 
 const openDevice = (path: string, flags: number): Call => call('openat', AT.FDCWD, path, flags | O.CLOEXEC, 0);

@@ -10,6 +10,7 @@ import type { Mount } from './dissect.ts';
 
 export interface DissectedImage {
   path: string;
+  isDevice: boolean;
   disk: Disk;
   mounts: readonly Mount[];
 }
@@ -80,6 +81,8 @@ function fileSystem(image: DissectedImage, mount: Mount, isUnchanged: boolean): 
   const { number, designator, offset, size, fileSystem: type } = mount;
   const readOnly = isUnchanged || mount.readOnly;
   const { set, options } = parseMountOptions(mount.options.join(','));
+  // Free space is given back to a file. What is good for a disk, its owner knows.
+  const discards = !readOnly && !image.isDevice && CAN_DISCARD.includes(type);
   return {
     kind: 'file system',
     name:
@@ -93,7 +96,7 @@ function fileSystem(image: DissectedImage, mount: Mount, isUnchanged: boolean): 
     sectorSize: sectorSize(image, mount),
     readOnly,
     attributes: set | (readOnly ? MOUNT_ATTR.RDONLY : 0),
-    options: [...options, ...ownOptions(type, readOnly)],
+    options: [...options, ...ownOptions(type, readOnly), ...(discards ? [{ key: 'discard' }] : [])],
   };
 }
 
@@ -108,19 +111,20 @@ function sectorSize({ disk }: DissectedImage, { number }: Mount): number {
   return (smallest ?? blockSize ?? SECTOR) < disk.table.sectorSize ? SECTOR : disk.table.sectorSize;
 }
 
-/** For each file system the options that it knows; of those that can, free space is given back to the image's file. */
-const OWN_OPTIONS: Partial<Record<SuperblockType, { always?: string; readOnly?: string; writable?: string }>> = {
-  // A read-only mount replays the journal, which writes; a device that can't be written to makes the mount fail.
+const CAN_DISCARD: readonly SuperblockType[] = ['btrfs', 'ext4', 'f2fs', 'vfat', 'xfs'];
+
+/** What file systems are told always, and when they are not to be written to. */
+const OWN_OPTIONS: Partial<Record<SuperblockType, { always?: string; readOnly?: string }>> = {
+  // A read-only mount replays the journal, which writes; from a device that can't be written to it fails.
   ext3: { readOnly: 'noload' },
-  ext4: { readOnly: 'noload', writable: 'discard' },
+  ext4: { readOnly: 'noload' },
   // A copy of an image that is in use shall be usable, too.
-  xfs: { always: 'nouuid', readOnly: 'norecovery', writable: 'discard' },
-  btrfs: { readOnly: 'rescue=nologreplay', writable: 'discard' },
-  f2fs: { readOnly: 'norecovery', writable: 'discard' },
-  vfat: { writable: 'discard' },
+  xfs: { always: 'nouuid', readOnly: 'norecovery' },
+  btrfs: { readOnly: 'rescue=nologreplay' },
+  f2fs: { readOnly: 'norecovery' },
 };
 
 function ownOptions(type: SuperblockType, readOnly: boolean): MountOption[] {
-  const { always = '', readOnly: unchanged = '', writable = '' } = OWN_OPTIONS[type] ?? {};
-  return parseMountOptions([always, readOnly ? unchanged : writable].filter(Boolean).join(',')).options;
+  const { always = '', readOnly: unchanged = '' } = OWN_OPTIONS[type] ?? {};
+  return parseMountOptions(readOnly ? `${always},${unchanged}` : always).options;
 }

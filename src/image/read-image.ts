@@ -33,20 +33,15 @@ export async function readImage(path: string): Promise<Image> {
     const { refusal, mounts, notMounted, personality } = dissect(disk, thisHost());
     if (refusal) throw new Error(refusal);
     const canWrite = isWritable(file, path);
+    const dissected = { path, isDevice: file.isDevice, disk, mounts };
     return {
       path,
       isReadOnly: !canWrite || mounts.every(({ readOnly }) => readOnly),
       personality,
       notMounted: notMounted.map(({ number, reason }) => `partition ${number}: ${reason}`),
       rootMounts: ({ readOnly = false, volatile = 'no' }) =>
-        imageMounts(
-          { path, disk, mounts },
-          {
-            // Whatever the mode, nothing on disk changes: systemd-nspawn(1), --volatile=.
-            isUnchanged: readOnly || volatile !== 'no' || !canWrite,
-            volatile,
-          },
-        ),
+        // Whatever the volatile mode is, nothing on disk changes: systemd-nspawn(1), --volatile=.
+        imageMounts(dissected, { isUnchanged: readOnly || volatile !== 'no' || !canWrite, volatile }),
     };
   } catch (error) {
     throw new Error(`reading the image ${path}: ${(error as Error).message}`, { cause: error });

@@ -193,6 +193,8 @@ needs([root, busybox, ...makes('ext4'), tool('losetup')])(
       const device = runOk(['losetup', '--find', '--show', image]).trim();
       try {
         assert.is(await shell(device, 'echo x >/written; cat /written'), 'x');
+        // What is good for a disk, its owner knows.
+        assert.is(await shell(device, 'grep discard /proc/mounts || true'), '');
         assert.equal(loopsOf(device), []);
       } finally {
         runOk(['losetup', '--detach', device]);
