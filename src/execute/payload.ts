@@ -221,7 +221,9 @@ export function execFirst(
     if (!(error instanceof SyscallError)) throw error;
     const failed = pieces.find(({ calls }) => calls.includes(error.call));
     if (failed) throw new StepError(failed.doing, error);
-    const tried = programs[executions.indexOf(error.call)]!;
+    const tried = programs[executions.indexOf(error.call)];
+    // A call of this process's own, to the agent.
+    if (!tried) throw error;
     if (error.code !== 'ENOEXEC') throw cannotRun(tried.program, error.code);
     const shell = { program: '/bin/sh', argv: ['sh', tried.program, ...tried.argv.slice(1)] };
     execFirst(agent, [], { what: tried.program, programs: [shell] }, environment);
