@@ -46,22 +46,24 @@ const DEBIAN = [
   '--dpkgopt=path-exclude=/usr/share/locale/*',
   // A machine that has never booted: machine-id(5).
   '--customize-hook=: >"$1/etc/machine-id"',
-  'bookworm',
 ];
+
+type Suite = 'bookworm' | 'trixie';
 
 // Made under a lock, so that it happens once; under another name, so that there is never half a tree.
 const MAKE_DEBIAN = `
   tree=$1; shift
   test -e "$tree" && exit
   rm -rf --one-file-system "$tree.partial"
-  timeout --kill-after=10 600 mmdebstrap "$@" "$tree.partial" 2>&1 && mv -T "$tree.partial" "$tree"`;
+  timeout --kill-after=10 600 mmdebstrap "$@" "$tree.partial" $MIRROR 2>&1 && mv -T "$tree.partial" "$tree"`;
 
 /**
- * A Debian bookworm tree with systemd in it. It is made by mmdebstrap, from the mirrors this machine uses; that needs
- * root and takes a minute. Throws when it can't be made.
+ * A Debian tree with systemd in it. It is made by mmdebstrap, from the mirrors this machine uses; that needs root and
+ * takes a minute. Throws when it can't be made.
  */
-export function debianTree(): string {
-  const name = `debian-${fingerprint(DEBIAN)}`;
+export function debianTree(suite: Suite = 'bookworm'): string {
+  const recipe = [...DEBIAN, suite];
+  const name = `debian-${fingerprint(recipe)}`;
   const found = kept(name);
   if (found) return found;
   if (!isRoot) throw new Error('Making a Debian tree: not root');
@@ -69,10 +71,18 @@ export function debianTree(): string {
   mkdirSync(SYSTEM_CACHE, { recursive: true });
   const tree = join(SYSTEM_CACHE, name);
   // --close: a daemon that mmdebstrap leaves behind (gpg-agent) must not keep the lock.
-  const command = ['--close', `${tree}.lock`, 'sh', '-c', MAKE_DEBIAN, 'sh', tree, ...DEBIAN];
-  const { status, stdout, error } = spawnSync('flock', command, { encoding: 'utf8' });
+  const command = ['--close', `${tree}.lock`, 'sh', '-c', MAKE_DEBIAN, 'sh', tree, ...recipe];
+  const env = { ...process.env, MIRROR: suite === 'bookworm' ? '' : mirror() };
+  const { status, stdout, error } = spawnSync('flock', command, { encoding: 'utf8', env });
   if (status === 0) return tree;
   throw new Error(`Making a Debian tree: ${error?.message ?? stdout.trim().split('\n').slice(-3).join(' / ')}`);
+}
+
+/** Where this machine's own packages come from: other suites are there as well. Empty where apt does not know. */
+function mirror(): string {
+  const words = ['indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages'];
+  const { stdout } = spawnSync('apt-get', words, { encoding: 'utf8' });
+  return stdout?.split('\n')[0] ?? '';
 }
 
 /** The small text files of the busybox tree. */
@@ -136,15 +146,20 @@ export function copyTree(tree: string): TemporaryDirectory {
   return copy;
 }
 
+const canHave =
+  (suite: Suite): Need =>
+  () => {
+    try {
+      debianTree(suite);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
 /** For needs(): a Debian tree is there, or can be made. */
-export const debian: Need = () => {
-  try {
-    debianTree();
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-};
+export const debian = canHave('bookworm');
+/** The same of the release after it. */
+export const debian13 = canHave('trixie');
 
 /** For needs(): a busybox tree can be made. */
 export const busybox: Need = () => {

@@ -11,7 +11,7 @@ import { exec } from '../../../src/index.ts';
 import { textOf } from '../../console/support.ts';
 import { needs, root, tool } from '../../support/needs.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
-import { debian, debianTree } from '../../support/tree.ts';
+import { debian, debian13, debianTree } from '../../support/tree.ts';
 
 const check = needs([root, debian]);
 
@@ -39,13 +39,13 @@ interface Booted {
 /** Boots the Debian tree; `script` runs in it once it is up, with a directory for its files as working directory. */
 async function boot(
   script: string,
-  { command = NSPAWN, options = [] as string[], during = async (_: Boot) => {} } = {},
+  { tree = debianTree(), command = NSPAWN, options = [] as string[], during = async (_: Boot) => {} } = {},
 ) {
   using probe = temporaryDirectory();
   writeFileSync(join(probe.path, 'script'), `cd /probe\n${script}\n`);
   writeFileSync(join(probe.path, 'probe.service'), UNIT);
   const words = [
-    ...['-q', '-b', '-D', debianTree(), '--volatile=overlay', '--machine=booted', '--link-journal=no', ...options],
+    ...['-q', '-b', '-D', tree, '--volatile=overlay', '--machine=booted', '--link-journal=no', ...options],
     ...[`--bind=${probe.path}:/probe`, `--bind-ro=${probe.path}/probe.service:/etc/systemd/system/probe.service`],
     'systemd.wants=probe.service',
   ];
@@ -135,6 +135,18 @@ needs([root, debian, tool('systemd-nspawn')])('units, errors and cgroups are as 
   const errors = (booted: Booted) => new Set(booted.found['errors']!.replaceAll(/\d+/g, 'N').split('\n'));
   assert.equal([...errors(ours).difference(errors(theirs))], []);
   for (const file of ['mounts', 'hierarchies']) assert.is(ours.found[file], theirs.found[file], file);
+});
+
+needs([root, debian13])('Debian 13 boots as well', async () => {
+  const { status, printed, found } = await boot('systemctl --failed --plain --no-legend >failed; touch up', {
+    tree: debianTree('trixie'),
+    during: async ({ has, shows, kill }) => {
+      await has('up');
+      await shows(/ login: /);
+      kill('SIGTERM');
+    },
+  });
+  assert.equal([status, found['failed']], [0, ''], printed);
 });
 
 check('reboot starts it again, halt ends it', async () => {
