@@ -1,5 +1,5 @@
 /** Loop devices by themselves: what part of a file they show, how they take it, and when they go. */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
@@ -22,8 +22,17 @@ writeChunks(file, [{ offset: 3 * MIB, bytes: Buffer.from('from here on') }]);
 const PART: LoopOptions = { offset: 3 * MIB, size: 2 * MIB, sectorSize: 512, readOnly: true, directIo: false };
 
 function attach(options: Partial<LoopOptions>): LoopDevice {
-  using image = openImageFile(file, { write: options.readOnly === false });
+  using image = openImageFile(file, { write: true });
   return attachLoop(image.fd, { ...PART, ...options });
+}
+
+function canBeDirect(): boolean {
+  try {
+    closeSync(openSync(file, constants.O_RDWR | constants.O_DIRECT));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const attribute = ({ number }: LoopDevice, name: string) =>
@@ -50,10 +59,10 @@ it('it can be all of the rest, be written to, and have larger sectors', () => {
 
 it('direct I/O is used where the file can have it, and is no error elsewhere', () => {
   using device = attach({ directIo: true, readOnly: false });
-  assert.match(attribute(device, 'loop/dio'), /^[01]$/);
-  // Half a block of any file system.
+  if (canBeDirect()) assert.is(attribute(device, 'loop/dio'), '1');
+  // On a disk with larger sectors it can't be.
   using misplaced = attach({ directIo: true, offset: 3 * MIB + 512 });
-  assert.match(attribute(misplaced, 'loop/dio'), /^[01]$/);
+  assert.is(attribute(misplaced, 'ro'), '1');
 });
 
 it('what is no part of a device is refused by the kernel, and leaves nothing', () => {
