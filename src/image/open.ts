@@ -58,7 +58,7 @@ export async function openImage({ directory: path, hostObjects, lock: kind }: Pl
       return mountDevice(loop.path, wanted, device.readOnly);
     },
     async released(log) {
-      const end = Date.now() + LONGEST_WAIT_MS;
+      const end = performance.now() + LONGEST_WAIT_MS;
       for (const device of devices.values()) await whenReleased(device, end, path, log);
     },
     [Symbol.dispose]: () => close.dispose(),
@@ -70,12 +70,12 @@ const LOCK_PATIENCE_MS = 500;
 const LOCK_PAUSE_MS = 10;
 
 async function lockPatiently(file: number, kind: 'shared' | 'exclusive', path: string): Promise<void> {
-  for (const end = Date.now() + LOCK_PATIENCE_MS; ; await setTimeout(LOCK_PAUSE_MS)) {
+  for (const end = performance.now() + LOCK_PATIENCE_MS; ; await setTimeout(LOCK_PAUSE_MS)) {
     try {
       lock(file, kind, path, 'image');
       return;
     } catch (error) {
-      if (!(error instanceof LockedError) || Date.now() > end) throw error;
+      if (!(error instanceof LockedError) || performance.now() > end) throw error;
     }
   }
 }
@@ -122,7 +122,7 @@ const LONGEST_PAUSE_MS = 50;
 async function whenReleased({ number, sequence }: Device, end: number, path: string, log: Logger): Promise<void> {
   const isOurs = () => hostHas(`${SYSFS}${number}/loop`) && sequenceOf(number) === sequence;
   for (let pause = 1; isOurs(); pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-    if (Date.now() > end) {
+    if (performance.now() > end) {
       log.warn(`the image ${path} is still in use: something outside of the container holds /dev/loop${number}`);
       return;
     }
