@@ -14,6 +14,7 @@ import { Connection, deleteLink, newLink } from '../../netlink/index.ts';
 import { type SpawnOptions, spawn } from '../../src/index.ts';
 import { openNetlink } from '../../syscalls/netlink-socket.ts';
 import { textOf } from '../console/support.ts';
+import { busyboxDisk, off } from '../image/images.ts';
 import { shell } from '../library/support.ts';
 import { difference, type HostState, hostState, lastingDifference } from '../support/host-state.ts';
 import { busyboxTree, copyTree } from '../support/tree.ts';
@@ -50,6 +51,14 @@ const links: SpawnOptions = { networkVeth: true, networkVethExtra: ['left0:in0']
 using connection = new Connection(openNetlink());
 connection.execute(newLink({ kind: 'veth', name: 'lent0', data: { peer: { name: 'peer0' } } }));
 
+const disk = busyboxDisk('/tmp/disk.raw');
+const inImage = (script: string, more: SpawnOptions = {}): SpawnOptions => ({
+  ...off,
+  image: disk,
+  command: ['/bin/sh', '-c', script],
+  ...more,
+});
+
 const bind = { destination: '/home/guest', readOnly: false, recursive: true };
 const KINDS: Record<string, () => unknown> = {
   'ended by itself': () => run(shell('sleep 1000 & exit 3')),
@@ -85,6 +94,12 @@ const KINDS: Record<string, () => unknown> = {
     ),
   'another user': () => run(shell('id', { user: 'guest' })),
   "the host's processes": () => run(shell('true', { shareSystem: true })),
+  'a disk image': () => run(inImage('echo x >/home/x; sleep 1000 & exit 3')),
+  'a disk image, overlaid': () => run(inImage('echo x >/usr/x', { volatile: 'overlay' })),
+  'a disk image, of which only /usr': () => run(inImage('echo x >/x', { volatile: 'yes' })),
+  'a disk image, and no such program': () => fail(inImage('', { command: ['/no/such'] })),
+  'a disk image, and a step that fails': () => fail(inImage('', { tmpfs: [{ path: '/mnt', options: 'bogus=1' }] })),
+  'the command line, with a disk image': () => nspawn('-i', disk, 'sh', '-c', 'sleep 1000 & exit 3'),
   'no such program': () => fail(shell('', { command: ['/no/such'] })),
   'no such program in the path': () => fail(shell('', { command: ['no-such'] })),
   'a step that fails': () => fail(shell('', { tmpfs: [{ path: '/mnt', options: 'bogus=1' }] })),
