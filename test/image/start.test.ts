@@ -6,19 +6,20 @@ import {
   copyFileSync,
   mkdirSync,
   openSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { spawn } from '../../src/index.ts';
 import { imageOf } from '../../src/plan/image.ts';
 import { buildPlan } from '../../src/plan/plan.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
-import { nspawn } from '../cli/support.ts';
+import { NSPAWN, nspawn } from '../cli/support.ts';
 import { commandLine, idle, run, startError } from '../container/support.ts';
 import { createImage, MIB, runOk } from '../gpt/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
@@ -379,6 +380,21 @@ needs([root, busybox, ...makes('ext4'), tool('unshare')])('loop devices that hav
     await assertReleased(image);
   }
   assert.is(await shell(image, 'cat /home/x'), 'x\nx');
+});
+
+needs([root, busybox, tool('strace')])('a container from a directory loads nothing of what is for images', () => {
+  const trace = at('trace');
+  const strace = ['strace', '--follow-forks', '--trace=openat', `--output=${trace}`];
+  runOk([...strace, ...NSPAWN, '-q', '-D', busyboxTree(), '--read-only', '--resolv-conf=off', '-P', 'true']);
+  const checkout = join(import.meta.dirname, '../..');
+  const loaded = readFileSync(trace, 'utf8')
+    .match(/"[^"]+\.ts"/g)!
+    .map(path => relative(checkout, path.slice(1, -1)));
+  assert.ok(loaded.includes('src/spawn.ts'));
+  assert.equal(
+    loaded.filter(path => /^(gpt|src\/image)\/|syscalls\/loop|image-steps/.test(path)),
+    [],
+  );
 });
 
 it('what the kernel says of a mount is told', () => {
