@@ -7,7 +7,7 @@ PREFIX = /usr/local
 help:
 	echo 'make run      spawn a container from this machine'\''s own file system (as root)'
 	echo 'make build    make dist/nspawn, one file that runs by itself'
-	echo 'make install  build it and put it in $$(DESTDIR)$$(PREFIX)/bin'
+	echo 'make install  build it and put it in $$(DESTDIR)$$(PREFIX)/bin, with a unit for systemd'
 	echo 'make test     check, then run all tests (as root: all of them, and install what they need)'
 	echo 'make check    types, lint and format'
 	echo 'make bench    compare with systemd-nspawn, bubblewrap and runc (as root)'
@@ -26,6 +26,8 @@ build: node_modules
 
 install: build
 	install -D -m 755 dist/nspawn $(DESTDIR)$(PREFIX)/bin/nspawn
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@bindir@|$(PREFIX)/bin|' units/nspawn@.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/nspawn@.service
 
 test: check tools
 	$(BUN) scripts/test.ts

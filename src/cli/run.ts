@@ -51,6 +51,7 @@ async function runOnce(
   await using container = await spawn({ ...options, stdio, logger: log, patience: PATIENCE_MS });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
+  if (process.env['NOTIFY_SOCKET']) await tellManager(container, log);
   await log.release();
 
   signals.passTo(container);
@@ -62,6 +63,14 @@ async function runOnce(
   await forwarder?.finish();
   log.rawTerminal = false;
   return { ...ended, machine: container.machine };
+}
+
+/** As systemd-nspawn does: it is ready once the container runs; whether that is, is not waited for. */
+async function tellManager({ pid, exited }: Container, log: CommandLineLogger): Promise<void> {
+  const { notify } = await import('./notify.ts');
+  notify(log, 'READY=1', 'STATUS=Container running.', `X_NSPAWN_LEADER_PID=${pid}`);
+  const ending = () => notify(log, 'STOPPING=1', 'STATUS=Terminating...');
+  exited.then(ending, ending);
 }
 
 type Named = Ended & { machine: string };
