@@ -88,6 +88,7 @@ await Bun.build({
   define: {
     // Leaves the other architecture's tables out.
     'process.arch': JSON.stringify(name.includes('arm64') ? 'arm64' : 'x64'),
+    NSPAWN_EXECUTABLE: String(entry === 'src/cli/main.ts'),
     KOFFI_SIZE: String(size),
     KOFFI_NAME: JSON.stringify(`koffi-${koffiVersion}-${parts.folder}-${size}.node`),
   },

@@ -2,7 +2,7 @@
 
 import { O, S } from '../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../syscalls/fd.ts';
-import { type FileStatus, fileType, openInRoot, readAll, splitPath, statusOf, typeName } from '../syscalls/file.ts';
+import { type FileStatus, fileStatus, fileType, openInRoot, readAll, splitPath, typeName } from '../syscalls/file.ts';
 import { perform, SyscallError, syscall } from '../syscalls/syscall.ts';
 import { readLink } from './host.ts';
 
@@ -47,12 +47,6 @@ function viewFd(root: number): RootView {
       }
     }
   };
-  const statusOfFd = (fd: number): FileStatus => {
-    const { call, status } = statusOf(fd);
-    perform(call);
-    return status();
-  };
-
   return {
     ...owned(root),
     open: path => openPath(path, O.PATH),
@@ -62,7 +56,7 @@ function viewFd(root: number): RootView {
     },
     status(path) {
       using file = openPath(path, O.PATH);
-      return file && statusOfFd(file.fd);
+      return file && fileStatus(file.fd);
     },
     canonicalPath(path) {
       using file = openPath(path, O.PATH);
@@ -71,7 +65,7 @@ function viewFd(root: number): RootView {
     readText(path) {
       using file = openPath(path, O.PATH);
       if (!file) return undefined;
-      const { mode, size } = statusOfFd(file.fd);
+      const { mode, size } = fileStatus(file.fd);
       if (fileType(mode) !== S.IFREG)
         throw new Error(`reading ${path} in the container: it is ${typeName(mode)}, not a regular file`);
       if (size > LARGEST_FILE) throw new Error(`reading ${path} in the container: it is too large (${size} bytes)`);

@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import type { OwnedFd } from '../syscalls/fd.ts';
 import { type Ending, signalProcess } from '../syscalls/process.ts';
+import type { PreparedRoot } from './container/prepared-root.ts';
 import { listContainer } from './container/record.ts';
 import { runInTree } from './container/run-in-tree.ts';
 import { startContainer } from './container/start.ts';
@@ -77,15 +78,41 @@ export interface Container extends AsyncDisposable {
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   const { stdio = 'pipe', logger = silentLogger, patience = 0, ...containerOptions } = options;
+  const how = { stdio, logger, patience };
+  if (!needsPreparation(containerOptions)) return await spawnOn({ options: containerOptions }, how);
+  const { prepareRoot } = await import('./container/prepared-root.ts');
+  const root = await prepareRoot(containerOptions, logger);
+  try {
+    return await spawnOn(root, how, root);
+  } catch (error) {
+    root[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Whether prepareRoot() has something to do. */
+export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boolean =>
+  template !== undefined || ephemeral === true;
+
+/**
+ * Starts a container on a root that was prepared, or that needed nothing. It disposes of `owned` once the container has
+ * ended; rejects as spawn() does, and has disposed of nothing then.
+ */
+export async function spawnOn(
+  { options, ephemeral }: Omit<PreparedRoot, keyof Disposable>,
+  { stdio, logger, patience }: Required<Omit<SpawnOptions, keyof ContainerOptions>>,
+  owned?: Disposable,
+): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
-  const image = await imageOf(containerOptions);
-  const plan = await planContainer(containerOptions, hasTerminal ? 'pty' : 'streams', image);
+  const image = await imageOf(options);
+  const plan = await planContainer(options, hasTerminal ? 'pty' : 'streams', image);
 
   using connected = await connect(stdio);
   const { pid, pidfd, resources, released } = await startContainer(plan, {
     log: logger,
     streams: connected.payload,
-    runInTree: runInTree(containerOptions, image),
+    runInTree: runInTree(options, image, ephemeral),
+    ephemeral,
   });
   const streams = connected.open();
 
@@ -110,6 +137,7 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
       isOver = true;
       connected.finish();
       resources.dispose();
+      owned?.[Symbol.dispose]();
     }
     if (released) await released();
     ending = describeEnding(how, plan.shareSystem);

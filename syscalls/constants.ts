@@ -18,6 +18,7 @@ export const O = {
   /** arm64 has its own values for these two: arch/arm64/include/uapi/asm/fcntl.h */
   DIRECTORY: isArm64 ? 0o40000 : 0o200000,
   NOFOLLOW: isArm64 ? 0o100000 : 0o400000,
+  NOATIME: 0o1000000,
   CLOEXEC: 0o2000000,
   PATH: 0o10000000,
   TMPFILE: 0o20000000 | (isArm64 ? 0o40000 : 0o200000),
@@ -38,6 +39,11 @@ export const W_OK = 2;
 
 /** linux/openat2.h */
 export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 8, IN_ROOT: 0x10 } as const;
+
+/** linux/fs.h */
+export const RENAME_NOREPLACE = 1;
+export const FICLONE = 0x40049409;
+export const SEEK = { SET: 0, DATA: 3, HOLE: 4 } as const;
 
 /** linux/mount.h */
 export const MS = {
@@ -134,6 +140,7 @@ export const CLD = { EXITED: 1, KILLED: 2, DUMPED: 3 } as const;
 export const S = {
   IFMT: 0o170000,
   IFSOCK: 0o140000,
+  IFLNK: 0o120000,
   IFREG: 0o100000,
   IFBLK: 0o60000,
   IFDIR: 0o40000,

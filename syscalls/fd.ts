@@ -1,7 +1,7 @@
 import { perform, syscall } from './syscall.ts';
 
 /** fcntl.h */
-const F_DUPFD_CLOEXEC = 1030;
+export const F_DUPFD_CLOEXEC = 1030;
 /** The lowest number that neither standard streams nor an agent's own descriptors have. */
 const LOWEST_PASSABLE = 5;
 

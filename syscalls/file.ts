@@ -5,7 +5,7 @@
 import { type Argument, allowing, type Call, call, resultOf } from './call.ts';
 import { AT, O, RESOLVE, S, STATX } from './constants.ts';
 import type { Fd } from './mount.ts';
-import { syscall } from './syscall.ts';
+import { perform, syscall } from './syscall.ts';
 
 const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
 
@@ -20,11 +20,21 @@ function openHow(flags: number, mode: number, resolve: number): Uint8Array {
 }
 const openHows = new Map<string, Uint8Array>();
 const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
+const BELOW = RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS;
 
 /** Opens `path` with `root` as its root directory. Opening never waits, not even for a fifo. */
 export function openInRoot(root: Fd, path: string, flags: number, mode = 0): Call {
   const how = openHow(flags | O.CLOEXEC | (flags & O.PATH ? 0 : O.NONBLOCK | O.NOCTTY), mode, IN_ROOT);
   return call('openat2', fdOf(root), path, how, how.length);
+}
+
+/**
+ * Opens what is below a directory: no symlink is followed and no mount point crossed, but as O_PATH a symlink itself can
+ * be opened. Opening never waits. `name` is a string, or bytes with their NUL.
+ */
+export function openBelow(at: Fd, name: string | Uint8Array, flags: number, mode = 0): Call {
+  const how = openHow(flags | O.NOFOLLOW | O.CLOEXEC | (flags & O.PATH ? 0 : O.NONBLOCK | O.NOCTTY), mode, BELOW);
+  return call('openat2', fdOf(at), name, how, how.length);
 }
 
 /** The directory part and the last name of an absolute path; the last name may itself be a symlink. */
@@ -51,11 +61,13 @@ export function makeInDirectory(root: Fd, directory: string, calls: (at: Argumen
   return [open, ...calls(resultOf(open)), call('close', resultOf(open))];
 }
 
-/** What statx(2) tells of a file. Times are left out. */
+/** What statx(2) tells of a file. */
 export interface FileStatus {
   /** File type and permissions, as st_mode. */
   mode: number;
   size: number;
+  /** How many names it has. */
+  links: number;
   uid: number;
   gid: number;
   inode: bigint;
@@ -64,15 +76,20 @@ export interface FileStatus {
   /** Of a device node: what it stands for. */
   rdevMajor: number;
   rdevMinor: number;
+  /** When it was last read and changed, as utimensat(2) takes it: two of struct timespec. */
+  times: Uint8Array;
 }
 
 /** Offsets in struct statx, linux/stat.h */
 const STATX_OFFSETS = {
+  links: 16,
   uid: 20,
   gid: 24,
   mode: 28,
   inode: 32,
   size: 40,
+  accessed: 64,
+  modified: 112,
   rdevMajor: 128,
   rdevMinor: 132,
   devMajor: 136,
@@ -101,6 +118,7 @@ function statx(at: Argument, path: string, flags: number): StatusCall {
       return {
         mode: view.getUint16(STATX_OFFSETS.mode, true),
         size: Number(view.getBigUint64(STATX_OFFSETS.size, true)),
+        links: view.getUint32(STATX_OFFSETS.links, true),
         uid: view.getUint32(STATX_OFFSETS.uid, true),
         gid: view.getUint32(STATX_OFFSETS.gid, true),
         inode: view.getBigUint64(STATX_OFFSETS.inode, true),
@@ -108,9 +126,25 @@ function statx(at: Argument, path: string, flags: number): StatusCall {
         deviceMinor: view.getUint32(STATX_OFFSETS.devMinor, true),
         rdevMajor: view.getUint32(STATX_OFFSETS.rdevMajor, true),
         rdevMinor: view.getUint32(STATX_OFFSETS.rdevMinor, true),
+        times: timespecs(bytes),
       };
     },
   };
+}
+
+/** Status of what a descriptor refers to, now. Throws SyscallError. */
+export function fileStatus(fd: number): FileStatus {
+  const { call: look, status } = statusOf(fd);
+  perform(look);
+  return status();
+}
+
+/** struct statx_timestamp has 64 bits of seconds, 32 of nanoseconds and 32 of padding: a struct timespec. */
+function timespecs(statx: Uint8Array): Uint8Array {
+  const times = new Uint8Array(32);
+  times.set(statx.subarray(STATX_OFFSETS.accessed, STATX_OFFSETS.accessed + 12));
+  times.set(statx.subarray(STATX_OFFSETS.modified, STATX_OFFSETS.modified + 12), 16);
+  return times;
 }
 
 export const fileType = (mode: number): number => mode & S.IFMT;

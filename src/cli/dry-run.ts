@@ -22,7 +22,10 @@ function describePlan(plan: Plan): string[] {
   ];
   return [
     `container ${machine} on ${directory}`,
-    `locking ${directory} (${plan.lock})`,
+    ...(plan.template === undefined ? [] : [`making ${directory}: a snapshot or a copy of ${plan.template}`]),
+    plan.ephemeral
+      ? `making an ephemeral root of ${directory}: a snapshot where btrfs can, else an overlay that locks it (shared)`
+      : `locking ${directory} (${plan.lock})`,
     ...fileSystems(plan).map(name => `opening ${name}`),
     `making namespaces: ${own.join(', ')}`,
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),

@@ -23,18 +23,20 @@ async function main(words: readonly string[]): Promise<number> {
     case 'dry-run':
       await (await import('./dry-run.ts')).printPlan(withTerm(line));
       return 0;
+    case 'cleanup':
+      return await runLogged(line, async log => (await import('./cleanup.ts')).cleanUp(line, log));
     case 'run':
-      return await runLogged(withTerm(line));
+      return await runLogged(line, async log => (await import('./run.ts')).run(withTerm(line), log));
   }
 }
 
-async function runLogged(line: ParsedCommandLine): Promise<number> {
+/** Does something as root, and shows what is logged, and the error that it ends with. */
+async function runLogged(line: ParsedCommandLine, work: (log: CommandLineLogger) => Promise<number>): Promise<number> {
   const log = createLogger(line.logLevel, line.logFormat);
   if (line.logLevel === 'trace') await traceCalls(log);
   try {
     if (process.geteuid?.() !== 0) throw new Error('starting a container: you need to be root');
-    const { run } = await import('./run.ts');
-    return await run(line, log);
+    return await work(log);
   } catch (error) {
     log.error(error instanceof Error ? error.message : String(error));
     return 1;

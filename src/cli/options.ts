@@ -25,7 +25,7 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** What the command line says beyond the container itself. */
 export interface Settings {
-  action: 'run' | 'help' | 'version' | 'dry-run';
+  action: 'run' | 'help' | 'version' | 'dry-run' | 'cleanup';
   /** Absent when it was not given: then it depends on the terminal. */
   console?: ConsoleMode;
   quiet: boolean;
@@ -54,6 +54,11 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
       { letter: 'h', name: 'help', help: 'Show this help', set: () => ({ action: 'help' }) },
       { name: 'version', help: 'Show the version', set: () => ({ action: 'version' }) },
       { letter: 'q', name: 'quiet', help: 'Say nothing about the container itself', set: () => ({ quiet: true }) },
+      {
+        name: 'cleanup',
+        help: 'Remove what killed runs with --ephemeral or --template have left, in the directories that follow',
+        set: () => ({ action: 'cleanup' }),
+      },
       { name: 'dry-run', help: 'Show what would be done, and do nothing', set: () => ({ action: 'dry-run' }) },
     ],
   },

@@ -6,9 +6,11 @@ import { TC } from '../../syscalls/constants.ts';
 import { getTermios, isTerminal, openPty } from '../../syscalls/tty.ts';
 import { type Forwarder, forwardConsole } from '../console/forward.ts';
 import { followWindowSize } from '../console/window-size.ts';
+import type { PreparedRoot } from '../container/prepared-root.ts';
+import type { Logger } from '../log.ts';
 import { signalName } from '../options/signals.ts';
-import type { ConsoleMode, ContainerOptions } from '../options.ts';
-import { type Container, type Ended, type Stdio, spawn } from '../spawn.ts';
+import type { ConsoleMode } from '../options.ts';
+import { type Container, type Ended, needsPreparation, type Stdio, spawnOn } from '../spawn.ts';
 import type { CommandLineLogger } from './logger.ts';
 import type { ParsedCommandLine } from './parse.ts';
 
@@ -23,16 +25,27 @@ const PATIENCE_MS = 5;
 export async function run(line: ParsedCommandLine, log: CommandLineLogger): Promise<number> {
   const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
   const status = line.quiet ? log.debug : log.info;
+  using root = await prepared(line, { ...log, info: status });
   for (;;) {
-    const ended = await runOnce(line.options, mode, status, log);
+    const ended = await runOnce(root, mode, status, log);
     const { exitStatus } = describe(ended, status, log);
     if (ended.reboot !== 'restart') return exitStatus;
     if (line.options.keepUnit) return EXIT_RESTART_UNIT;
   }
 }
 
+/** What the containers have in common: made once, as a restarted one finds it as it was. */
+async function prepared({ options, quiet }: ParsedCommandLine, log: Logger): Promise<PreparedRoot> {
+  if (!needsPreparation(options)) return { options, [Symbol.dispose]() {} };
+  const { prepareRoot } = await import('../container/prepared-root.ts');
+  if (options.template === undefined || quiet || !isTerminal(2)) return await prepareRoot(options, log);
+  const { progressLine } = await import('./progress.ts');
+  using line = progressLine(`Copying ${options.template}`);
+  return await prepareRoot(options, log, line.show);
+}
+
 async function runOnce(
-  options: ContainerOptions,
+  root: PreparedRoot,
   mode: ConsoleMode,
   status: (message: string) => void,
   log: CommandLineLogger,
@@ -48,7 +61,7 @@ async function runOnce(
   const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
   // Before it runs, for it may be up before this process gets its next turn.
   using signals = watchSignals(log);
-  await using container = await spawn({ ...options, stdio, logger: log, patience: PATIENCE_MS });
+  await using container = await spawnOn(root, { stdio, logger: log, patience: PATIENCE_MS });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
   if (process.env['NOTIFY_SOCKET']) await tellManager(container, log);

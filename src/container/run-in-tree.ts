@@ -6,6 +6,7 @@ import { silentLogger } from '../log.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions, Overlay } from '../options.ts';
 import { buildPlan } from '../plan/plan.ts';
+import type { EphemeralRoot } from './ephemeral.ts';
 import { type StartOptions, startContainer } from './start.ts';
 import { connect } from './stdio.ts';
 import { ended } from './wait.ts';
@@ -14,11 +15,15 @@ const LONGEST_RUN_MS = 10_000;
 const MOST_OUTPUT = 1 << 20;
 
 /**
- * Runs programs on the tree of `options` (`image` is what imageOf() gives for them), as it looks with these mounts: without anything that they could write to or
- * capabilities, with their standard output as the result. Rejects with an Error that says why there is no result: a
+ * Runs programs on the tree of `options` (`image` is what imageOf() gives for them, `ephemeral` the root that was made),
+ * as it looks with these mounts: without anything that they could write to or capabilities, with their standard output as the result. Rejects with an Error that says why there is no result: a
  * program that takes longer than ten seconds or says more than a mebibyte is killed.
  */
-export function runInTree(options: ContainerOptions, image: Image | undefined): StartOptions['runInTree'] {
+export function runInTree(
+  options: ContainerOptions,
+  image: Image | undefined,
+  ephemeral: EphemeralRoot | undefined,
+): StartOptions['runInTree'] {
   return async (command, openImage) => {
     const plan = { ...buildPlan(helperOptions(options, command), 'streams', image), lock: 'none' as const };
     using connected = await connect('pipe');
@@ -27,6 +32,7 @@ export function runInTree(options: ContainerOptions, image: Image | undefined): 
       streams: connected.payload,
       ...(openImage && { image: openImage }),
       runInTree: () => Promise.reject(new Error('it has a user of its own')),
+      ephemeral,
     });
     const { stdin, stdout, stderr } = connected.open();
     stdin?.destroy();
@@ -63,6 +69,7 @@ function helperOptions(options: ContainerOptions, command: string[]): ContainerO
   const seen = [
     'directory',
     'image',
+    'ephemeral',
     'machine',
     'tmpfs',
     'inaccessible',

@@ -1,9 +1,9 @@
 /** From a plan to a running payload. */
 import { startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
-import { call } from '../../syscalls/call.ts';
-import { AT, CLONE, O, SIG } from '../../syscalls/constants.ts';
+import { AT, CLONE, O } from '../../syscalls/constants.ts';
 import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { killAndWait } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { checkTree } from '../execute/check-tree.ts';
@@ -17,6 +17,7 @@ import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
 import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
+import type { EphemeralRoot } from './ephemeral.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
 import { forgetContainer } from './record.ts';
@@ -41,6 +42,8 @@ export interface StartOptions {
   runInTree: (command: string[], image?: OpenImage) => ReturnType<RunInTree>;
   /** What is open of the disk image; opened, and waited for at its end, if not given. */
   image?: OpenImage;
+  /** For a plan with one; it must live as long as the container does. */
+  ephemeral?: EphemeralRoot | undefined;
 }
 
 /** Starts a container. Throws an Error that says what failed; nothing is left then. */
@@ -57,11 +60,11 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
   }
 }
 
-async function start(plan: Plan, { log, streams, runInTree, image }: StartOptions): Promise<Started> {
+async function start(plan: Plan, { log, streams, runInTree, image, ephemeral }: StartOptions): Promise<Started> {
   using resources = new DisposableStack();
-  using root = image ? undefined : viewRoot(plan.directory);
+  using root = image ? undefined : (ephemeral?.view() ?? viewRoot(plan.directory));
   if (root) checkTree(plan, root);
-  if (root && plan.lock !== 'none') resources.use(lockTree(plan.directory, plan.lock));
+  if (root && plan.lock !== 'none' && !ephemeral) resources.use(lockTree(plan.directory, plan.lock));
 
   const console = 'console' in streams ? streams.console : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
@@ -72,7 +75,7 @@ async function start(plan: Plan, { log, streams, runInTree, image }: StartOption
     // What is in an image is taken from there by a step.
     if (image && isInRoot(object)) continue;
     const opened = attempt(`opening ${describeObject(object, key)}`, () =>
-      openHostObject(object, { root, console, image }),
+      openHostObject(object, { root, ephemeral, console, image }),
     );
     fds.set(key, objects.use(opened).fd);
   }
@@ -100,12 +103,7 @@ async function start(plan: Plan, { log, streams, runInTree, image }: StartOption
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp, network }, () => {
-    resources.use(
-      entrust([agent.pidfd], ([pidfd]) => [
-        call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0),
-        forgetContainer(agent.pid),
-      ]),
-    );
+    resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(plan.payload, agentStreams);
   });
 

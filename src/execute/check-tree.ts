@@ -5,15 +5,16 @@ import type { RootView } from '../root-view.ts';
 const OS_RELEASE = ['/etc/os-release', '/usr/lib/os-release'];
 
 /** Refuses a tree that can't be what was asked for. Throws an Error that says what it lacks. */
-export function checkTree({ directory, payload, steps }: Plan, root: RootView): void {
+export function checkTree({ directory, template, payload, steps }: Plan, root: RootView): void {
+  const checked = template ?? directory;
   if (payload.boot) {
     if (OS_RELEASE.some(path => root.status(path))) return;
-    throw new Error(`booting ${directory}: it is no OS tree, as it has neither ${OS_RELEASE.join(' nor ')}`);
+    throw new Error(`booting ${checked}: it is no OS tree, as it has neither ${OS_RELEASE.join(' nor ')}`);
   }
   const program = payload.command[0]?.startsWith('/') ? payload.command[0] : '/usr/bin';
   // What is linked into /usr may have its link made yet.
   if (root.has(program) || root.has(`/usr${program}`)) return;
   // It may be in what is bound to there.
   if (steps.some(({ action }) => action.do === 'bind' && `${program}/`.startsWith(`${action.path}/`))) return;
-  throw new Error(`starting a container on ${directory}: it has no ${program}`);
+  throw new Error(`starting a container on ${checked}: it has no ${program}`);
 }

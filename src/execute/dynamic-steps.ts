@@ -12,12 +12,13 @@ import {
   statusOf,
   typeName,
 } from '../../syscalls/file.ts';
-import { attachMount, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
+import { makeOverlay } from './overlay.ts';
 import type { Setup } from './setup.ts';
 import type { StaticAction } from './static-steps.ts';
 
@@ -41,50 +42,13 @@ export const DYNAMIC_STEPS: {
   'make ipvlan': (action, { network }) => network!(action),
 
   'make overlay'({ overlay, lower, upper }, { agent, fds }) {
-    const objects = [...new Set([...lower, ...(upper ? [upper.object] : [])])].map(key => fds.get(key)!);
-    // Layers have to be attached somewhere in the caller's mount namespace until the overlay has copies of them. /proc
-    // surely exists; it is still needed, and reached through the working directory.
-    const proc = call('openat', AT.FDCWD, '/proc', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
-    const attach = objects.map(fd => attachMount(fd, proc));
-    const directories = upper
-      ? [upper.directory, upper.work].map(name =>
-          allowing(call('mkdirat', fds.get(upper.object)!, name, 0o755), 'EEXIST'),
-        )
+    const above = upper && { ...upper, fd: fds.get(upper.object)! };
+    const directories = above
+      ? [above.directory, above.work].map(name => allowing(call('mkdirat', above.fd, name, 0o755), 'EEXIST'))
       : [];
-    // Layers are named by descriptors: a path could have the characters that separate layers, and would be too long.
-    const above = upper ? fds.get(upper.object)! : 0;
-    const mount = newMount(
-      'overlay',
-      [
-        {
-          key: 'lowerdir',
-          value: lower
-            .map(key => fds.get(key)!)
-            .reverse()
-            .join(':'),
-        },
-        ...(upper
-          ? [
-              { key: 'upperdir', value: `${above}/${upper.directory}` },
-              { key: 'workdir', value: `${above}/${upper.work}` },
-            ]
-          : []),
-      ],
-      upper ? 0 : MOUNT_ATTR.RDONLY,
-    );
-    const calls = [
-      call('chdir', '/proc/self/fd'),
-      proc,
-      ...attach,
-      ...directories,
-      ...mount,
-      ...objects.map(() => detachMount('/proc')),
-      call('chdir', '/'),
-      ...objects.map(fd => call('close', fd)),
-      call('close', resultOf(proc)),
-      call('close', resultOf(mount[0])),
-    ];
-    fds.set(overlay, agent.run(calls)[calls.indexOf(mount.at(-1)!)]!);
+    const { calls, made } = makeOverlay({ lower: lower.map(key => fds.get(key)!), upper: above });
+    const all = [...directories, ...calls];
+    fds.set(overlay, agent.run(all)[all.indexOf(made)]!);
   },
 
   bind({ object, path }, { agent, fds }) {

@@ -5,6 +5,7 @@ import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { EphemeralRoot } from '../container/ephemeral.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { HostObject } from '../plan/steps.ts';
 import type { RootView } from '../root-view.ts';
@@ -13,6 +14,8 @@ import type { RootView } from '../root-view.ts';
 export interface Origins {
   /** The tree, where it is a directory of the host. */
   root: RootView | undefined;
+  /** The same where it is an ephemeral root. */
+  ephemeral: EphemeralRoot | undefined;
   /** The slave of the pseudo terminal. */
   console: OwnedFd | undefined;
   /** The disk image, where it is in one. */
@@ -22,10 +25,13 @@ export interface Origins {
 /**
  * Opens an object as a detached mount, under a number that an agent can have. Throws an Error that says what is missing.
  */
-export function openHostObject(object: HostObject, { root, console, image }: Origins): OwnedFd {
+export function openHostObject(object: HostObject, { root, ephemeral, console, image }: Origins): OwnedFd {
   switch (object.kind) {
     case 'tree':
-      return openTree(object, root);
+      return openTree(object, root, ephemeral);
+    case 'ephemeral':
+      if (!ephemeral) throw new Error('it was not made');
+      return ephemeral.clone('/', false);
     case 'scratch':
       return scratch(object.readOnly);
     case 'file system':
@@ -40,15 +46,21 @@ export function openHostObject(object: HostObject, { root, console, image }: Ori
 
 type Tree = Extract<HostObject, { kind: 'tree' }>;
 
-function openTree(tree: Tree, root: RootView | undefined): OwnedFd {
-  using source = openSource(tree, root);
+function openTree(tree: Tree, root: RootView | undefined, ephemeral: EphemeralRoot | undefined): OwnedFd {
   using made = new DisposableStack();
-  const copy = made.use(owned(passableFd(perform(cloneTree(source.fd, '', { recursive: tree.recursive })))));
+  const copy = made.use(
+    tree.inRoot && ephemeral ? ephemeral.clone(tree.path, tree.recursive) : cloneSource(tree, root),
+  );
   // The host's later mounts shall come in, and none of the container's go out: see mount_namespaces(7).
   perform(setMountAttributes(copy.fd, { propagation: MS.SLAVE, recursive: true }));
   if (tree.readOnly) perform(setMountAttributes(copy.fd, { set: MOUNT_ATTR.RDONLY, recursive: true }));
   made.move();
   return copy;
+}
+
+function cloneSource(tree: Tree, root: RootView | undefined): OwnedFd {
+  using source = openSource(tree, root);
+  return owned(passableFd(perform(cloneTree(source.fd, '', { recursive: tree.recursive }))));
 }
 
 /** Opens the original of a tree, as O_PATH. Throws an Error when there is nothing. */

@@ -3,8 +3,8 @@
  * directory is the container's root; paths are resolved in it. What they open of the container stays open until the
  * payload starts, when everything is closed at once.
  */
-import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
-import { AT, CLONE, MNT_DETACH, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
+import { allowing, type Call, call } from '../../syscalls/call.ts';
+import { AT, CLONE, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
 import {
@@ -18,6 +18,7 @@ import {
 import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, type InterfaceAction, ROOT, type StepAction } from '../plan/steps.ts';
+import { enterRoot } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
@@ -50,24 +51,7 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
   },
 
-  'enter root'(_, fds) {
-    const root = fds.get(ROOT)!;
-    const top = call('openat', AT.FDCWD, '/', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
-    return {
-      calls: [
-        // On top of the old root: no mount point in the host's tree is needed, nor left.
-        top,
-        attachMount(root, top),
-        call('fchdir', root),
-        call('pivot_root', '.', '.'),
-        // The old root now lies on top of the new one: pivot_root(2), "pivot_root(".", ".")".
-        call('umount2', '.', MNT_DETACH),
-        call('chdir', '/'),
-        call('close', root),
-        call('close', resultOf(top)),
-      ],
-    };
-  },
+  'enter root': (_, fds) => ({ calls: enterRoot(fds.get(ROOT)!) }),
 
   // It may have been hidden by another mount (then nothing is there), or gone with the one that it was in.
   unmount: ({ path }) => ({ calls: [allowing(detachMount(path), 'EINVAL', 'ENOENT')] }),

@@ -23,8 +23,6 @@ interface NotYet {
 
 /** What is parsed and checked, and then refused. A row goes when its work is built; help and checks follow. */
 export const notYet: readonly NotYet[] = [
-  { option: '--template', key: 'template' },
-  { option: '--ephemeral', key: 'ephemeral' },
   { option: '--slice', key: 'slice' },
   { option: '--property', key: 'properties' },
   { option: '--register', key: 'register', fine: ['no'] },

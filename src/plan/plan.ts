@@ -2,13 +2,15 @@
 import process from 'node:process';
 import { SIG } from '../../syscalls/constants.ts';
 import { splitPath } from '../../syscalls/file.ts';
-import { canonicalPath, hostName, hostStatus, isDirectory } from '../host.ts';
+import { canonicalPath, hostHas, hostName, hostStatus, isDirectory, readLink } from '../host.ts';
 import type { Image } from '../image/read-image.ts';
 import { retainedCapabilities } from '../options/capabilities.ts';
 import { checkOptions, hasInterfaces } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
+import { UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
+import { randomDigits } from '../random-digits.ts';
 import { viewRoot } from '../root-view.ts';
 import { cgroupMounts, hierarchiesOf, isManaged, isUnified } from './cgroups.ts';
 import { customMounts } from './custom-mounts.ts';
@@ -53,24 +55,32 @@ export async function planContainer(asked: ContainerOptions, console: Plan['cons
 export function buildPlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Plan {
   const options = impliedOptions(asked);
   checkOptions(options);
-  const directory = image?.path ?? rootDirectory(options);
-  const machine = options.machine || machineName(image ? directory.replace(/\.(raw|img)$/, '') : directory);
-  const uuid = options.uuid && parseUuid(options.uuid);
+  if (image && (options.ephemeral || options.template)) {
+    throw new UsageError(`--${options.template ? 'template' : 'ephemeral'} is not supported yet for disk images`);
+  }
+  const { directory, template } = image ? { directory: image.path } : rootDirectory(options);
   const volatile = options.volatile ?? 'no';
-  if (directory === '/' && volatile === 'no') {
+  // The other kinds of a volatile root write nothing to the tree.
+  const ephemeral = options.ephemeral === true && (volatile === 'no' || volatile === 'state');
+  const name = image ? directory.replace(/\.(raw|img)$/, '') : directory;
+  const machine = options.machine || machineName(name, options.ephemeral ? `-${randomDigits()}` : '');
+  const uuid = options.uuid && parseUuid(options.uuid);
+  if (directory === '/' && volatile === 'no' && !ephemeral) {
     throw new Error(
-      'starting a container on the root directory / needs --volatile: it would write to the running system',
+      'starting a container on the root directory / needs --ephemeral or --volatile: it would write to the running system',
     );
   }
 
   const keptReadOnly = options.readOnly || volatile === 'state';
+  // The directory will look like the template that it is made from.
+  const looksLike = template ?? directory;
   // A disk image is not looked into before it is mounted.
-  using tree = image ? undefined : viewRoot(directory);
-  const root = tree ? rootMounts(directory, tree, volatile) : image!.rootMounts(options);
+  using tree = image ? undefined : viewRoot(looksLike);
+  const root = tree ? rootMounts(directory, tree, volatile, ephemeral) : image!.rootMounts(options);
   const readOnly = keptReadOnly || isReadOnly(root.hostObjects[ROOT]);
   const selinux = selinuxFileSystem();
   const hierarchies = options.boot || options.shareSystem ? hierarchiesOf('self') : [];
-  const custom = customMounts(options, { directory, view: tree });
+  const custom = customMounts(options, { directory: looksLike, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
   const hostObjects = {
@@ -116,6 +126,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     machine,
     directory,
     isImage: image !== undefined,
+    ...(template !== undefined && { template }),
+    ephemeral,
     privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
@@ -167,21 +179,39 @@ function killSignal({ killSignal: asked, boot }: ContainerOptions): { killSignal
   return boot ? { killSignal: SIGRTMIN_3 } : {};
 }
 
-/** The root directory's canonical path. Throws when there is no such directory. */
-function rootDirectory({ directory, machine }: ContainerOptions): string {
+/**
+ * The root directory's canonical path, and that of the template where it is missing and has one. Throws when there is
+ * no such directory.
+ */
+function rootDirectory({ directory, machine, template }: ContainerOptions): { directory: string; template?: string } {
   const asked = directory ?? (machine ? `${MACHINES_DIRECTORY}/${machine}` : process.cwd());
+  // A symlink to nowhere is something, too, that is not replaced.
+  if (template === undefined || hostHas(asked) || readLink(asked) !== undefined) {
+    return { directory: existingDirectory('opening the root directory', asked) };
+  }
+  const from = existingDirectory('opening the template', template);
+  const { parent, name } = splitPath(asked.startsWith('/') ? asked : `${process.cwd()}/${asked}`);
+  const above = existingDirectory(`making ${asked}: opening the directory above it`, parent);
+  return { directory: `${above === '/' ? '' : above}/${name}`, template: from };
+}
+
+/** A directory's canonical path. Throws an Error that says what was being done. */
+function existingDirectory(doing: string, path: string): string {
   try {
-    const status = hostStatus(asked);
+    const status = hostStatus(path);
     if (!status) throw new Error('no such directory');
     if (!isDirectory(status)) throw new Error('it is not a directory');
-    return canonicalPath(asked)!;
+    return canonicalPath(path)!;
   } catch (error) {
-    throw new Error(`opening the root directory ${asked}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${doing} ${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 
-/** A machine name from the name of the root directory or image; that of / is the host's. Throws when nothing of it can be used. */
-function machineName(directory: string): string {
+/**
+ * A machine name from the name of the root directory or image, with something behind it; that of / is the host's. Throws
+ * when nothing of it can be used.
+ */
+function machineName(directory: string, suffix: string): string {
   const source = directory === '/' ? hostName() : splitPath(directory).name;
   const labels = source
     .replace(/[^a-zA-Z0-9.-]/g, '')
@@ -190,8 +220,8 @@ function machineName(directory: string): string {
   const name = labels
     .filter(Boolean)
     .join('.')
-    .slice(0, 64)
+    .slice(0, 64 - suffix.length)
     .replace(/[.-]+$/, '');
   if (!name) throw new Error(`naming the machine after ${source}: nothing of it can be part of a name; use --machine=`);
-  return parseHostname(name)!;
+  return parseHostname(`${name}${suffix}`)!;
 }

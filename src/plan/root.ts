@@ -24,8 +24,13 @@ const tree = (path: string, changes: Partial<Extract<HostObject, { kind: 'tree' 
   ...changes,
 });
 
-/** The host objects and steps that make the root of `directory`, which `view` looks at. */
-export function rootMounts(directory: string, view: RootView, volatile: VolatileMode): PlanPart {
+/**
+ * The host objects and steps that make the root of `directory`, which `view` looks at; `ephemeral` when that is not
+ * written to, but an ephemeral root of it is.
+ */
+export function rootMounts(directory: string, view: RootView, volatile: VolatileMode, ephemeral: boolean): PlanPart {
+  // It has nothing of the mounts below the directory.
+  if (ephemeral) return { hostObjects: { [ROOT]: { kind: 'ephemeral', path: directory } }, before: [], steps: [] };
   switch (volatile) {
     case 'no':
     case 'state': {

@@ -13,6 +13,8 @@ export type HostObject =
   /** An empty file system in memory that goes with the container. */
   | { kind: 'scratch'; readOnly: boolean }
   | FileSystem
+  /** The root of --ephemeral, made before; `path` is what it is made of. */
+  | { kind: 'ephemeral'; path: string }
   /** The slave of the container's pseudo terminal. */
   | { kind: 'console' }
   /** The network namespace that a file stands for. */
@@ -147,6 +149,10 @@ export interface Plan {
   /** Canonical path of the root directory, or of the disk image that has it. */
   directory: string;
   isImage: boolean;
+  /** Canonical path of what the root directory is copied from before, as it doesn't exist yet. */
+  template?: string;
+  /** The root is an ephemeral one, made of the root directory, and looks after the lock. */
+  ephemeral: boolean;
   /** Whether it has a network namespace that is made for it. */
   privateNetwork: boolean;
   shareSystem: boolean;
@@ -240,6 +246,8 @@ export function describeObject(object: HostObject | undefined, key: string): str
       return `${object.name}${object.readOnly ? ', read-only' : ''}`;
     case 'scratch':
       return 'an empty file system in memory';
+    case 'ephemeral':
+      return `an ephemeral root of ${object.path}`;
     case 'console':
       return 'the pseudo terminal';
     case 'network namespace':

@@ -3,11 +3,11 @@
  * for that moment. It waits on its control socket; the kernel closes our end however we die. One serves all
  * containers of this process.
  */
-import { type Call, call } from '../call.ts';
-import { LAST_FD } from '../constants.ts';
-import { readableWithin } from '../fd.ts';
+import { type Call, call, resultOf } from '../call.ts';
+import { AT, LAST_FD, O } from '../constants.ts';
+import { F_DUPFD_CLOEXEC, readableWithin } from '../fd.ts';
 import { syscallNumber } from '../machine.ts';
-import { ALL_SIGNALS, setName, setSignalMask } from '../process.ts';
+import { ALL_SIGNALS, NO_SIGNALS, setName, setSignalMask } from '../process.ts';
 import { type Agent, AgentDiedError, startAgent } from './agent.ts';
 import { type Arena, writeOps } from './arena.ts';
 import { ARENA_ADDRESS, BATCH, CONTROL_FD, HEADER, OP, WILL } from './layout.ts';
@@ -28,6 +28,10 @@ let janitor: Agent | undefined;
 /** What is entrusted now, by its slot in the will; NO_PIECE where a slot is free. */
 const slots: Piece[] = [];
 
+/** What it does at last, in the last slot; see entrustSuccessor(). */
+let successor: Piece = NO_PIECE;
+const LAST_SLOT = WILL.slots - 1;
+
 /** Where an arena has the number of the will's ops. */
 const COUNT = (WILL.start + BATCH.count) / 8;
 
@@ -41,31 +45,68 @@ const NOTHING: Call = call('getpid');
  * disposed of. Throws SyscallError, AgentDiedError, or an Error when there is no room.
  */
 export function entrust(fds: readonly number[], will: Piece['will']): Entrusted {
-  const agent = livingJanitor();
   const free = slots.indexOf(NO_PIECE);
   const slot = free < 0 ? slots.length : free;
-  if (slot >= WILL.slots) throw new Error(`watching over a container: more than ${WILL.slots} at a time`);
+  if (slot >= LAST_SLOT) throw new Error(`watching over a container: more than ${LAST_SLOT} at a time`);
   const piece: Piece = { fds, will, theirs: [] };
-  try {
-    handOver(agent, slot, piece);
-  } catch (error) {
-    if (error instanceof AgentDiedError) dismiss();
-    throw error;
-  }
+  give(slot, piece);
   slots[slot] = piece;
 
   return {
     [Symbol.dispose]() {
       if (slots[slot] !== piece) return;
       slots[slot] = NO_PIECE;
-      try {
-        if (janitor) takeBack(janitor, slot, piece);
-      } catch (error) {
-        if (!(error instanceof AgentDiedError)) throw error;
-        dismiss();
-      }
+      withdraw(slot, piece);
     },
   };
+}
+
+function give(slot: number, piece: Piece): void {
+  const agent = livingJanitor();
+  try {
+    handOver(agent, slot, piece);
+  } catch (error) {
+    if (error instanceof AgentDiedError) dismiss();
+    throw error;
+  }
+}
+
+function withdraw(slot: number, piece: Piece): void {
+  try {
+    if (janitor) takeBack(janitor, slot, piece);
+  } catch (error) {
+    if (!(error instanceof AgentDiedError)) throw error;
+    dismiss();
+  }
+}
+
+/**
+ * Has the janitor become the program behind the descriptor `executable` once all else in the will is done, with nothing
+ * open but /dev/null. There is one; this takes the place of an earlier one, and no words take it away. Throws as
+ * entrust() does.
+ */
+export function entrustSuccessor(executable: number, words: readonly string[]): void {
+  const earlier = successor;
+  successor = NO_PIECE;
+  withdraw(LAST_SLOT, earlier);
+  if (words.length === 0) return;
+  fillUp(livingJanitor().arena);
+  const piece = { fds: [executable], will: ([program]: number[]) => become(program!, words), theirs: [] };
+  give(LAST_SLOT, piece);
+  successor = piece;
+}
+
+function become(program: number, words: readonly string[]): Call[] {
+  // Out of the way of standard streams: descriptors have come to have any number.
+  const moved = call('fcntl', program, F_DUPFD_CLOEXEC, 3);
+  const nothing = call('openat', AT.FDCWD, '/dev/null', O.RDWR | O.CLOEXEC, 0);
+  return [
+    setSignalMask(NO_SIGNALS),
+    moved,
+    nothing,
+    ...[0, 1, 2].map(fd => call('dup3', resultOf(nothing), fd, 0)),
+    call('execveat', resultOf(moved), '', words, [], AT.EMPTY_PATH),
+  ];
 }
 
 /** The janitor; a new one that has all pieces if there was none or it has died. */
@@ -76,6 +117,10 @@ function livingJanitor(): Agent {
   const agent = undo.use(startJanitor());
   // Free slots as well: memory that was used before may have an old will in them.
   for (const [slot, piece] of slots.entries()) handOver(agent, slot, piece);
+  if (successor !== NO_PIECE) {
+    fillUp(agent.arena);
+    handOver(agent, LAST_SLOT, successor);
+  }
   undo.move();
   janitor = agent;
   return agent;
@@ -123,6 +168,17 @@ function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
   const nothing = BigInt(syscallNumber(NOTHING.name));
   for (let i = 0; i < all.length; i++) arena.words[(opsAt + i * OP.size + OP.number) / 8] = nothing;
   writeOps(arena, all, opsAt, { from: dataAt, to: dataAt + WILL.dataPerSlot });
+}
+
+/** Lets slots that nobody has used do nothing: empty memory would stop the will before its last slot. */
+function fillUp(arena: Arena): void {
+  const size = WILL.opsPerSlot * OP.size;
+  const first = WILL.start + BATCH.ops + slots.length * size;
+  const end = WILL.start + BATCH.ops + LAST_SLOT * size;
+  writeSlot(arena, slots.length, []);
+  for (let filled = first + size; filled < end; filled += filled - first) {
+    arena.bytes.copyWithin(filled, first, Math.min(filled, first + end - filled));
+  }
 }
 
 function startJanitor(): Agent {

@@ -48,6 +48,6 @@ export const NOT_RUN = 2 ** 62;
 
 /**
  * The will, in the arena's upper half: a batch of slots, each with the same number of ops (those without use do
- * nothing) and a piece of memory for what their arguments point to.
+ * nothing) and a piece of memory for what their arguments point to. The last slot is for what comes after all others.
  */
-export const WILL = { start: ARENA_SIZE / 2, slots: 1024, opsPerSlot: 16, dataPerSlot: 2048 } as const;
+export const WILL = { start: ARENA_SIZE / 2, slots: 1025, opsPerSlot: 16, dataPerSlot: 2048 } as const;

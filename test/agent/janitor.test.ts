@@ -1,7 +1,8 @@
 /** What the janitor does when its process dies, and what it costs until then. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { test } from 'uvu';
@@ -10,6 +11,7 @@ import { type Entrusted, entrust } from '../../syscalls/agent/janitor.ts';
 import { WILL } from '../../syscalls/agent/layout.ts';
 import { call } from '../../syscalls/call.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { childrenOf, eventually, openFds, pipe, readText, statusOf, thrown } from './support.ts';
 
 const PROGRAM = new URL('programs/entrusting.ts', import.meta.url).pathname;
@@ -67,6 +69,33 @@ test('when its process is killed, it does what was entrusted, each once, and not
   await teller.tell('+one', '+two', '+three', '-two', '+four', '-one', '-four', '+five');
   await kill(teller.child);
   assert.is(teller.written(), 'five three ');
+});
+
+test('at last it becomes a program, with nothing open and no signal blocked, if it was told so and not otherwise', async () => {
+  using directory = temporaryDirectory();
+  const path = join(directory.path, 'said');
+  const OPEN = '0\n1\n2\nSigBlk:\t0000000000000000';
+  for (const [orders, expected] of [
+    [['+one', `=${path}`, '+two'], OPEN],
+    [[`=${path}-`, `=${path}`], OPEN],
+    [[`=${path}`, '='], undefined],
+  ] as const) {
+    await using teller = startTeller();
+    await teller.tell(...orders);
+    const janitor = teller.janitor();
+    await kill(teller.child);
+    assert.is(teller.written(), orders.length === 3 && orders[0] === '+one' ? 'one two ' : '');
+    await eventually('it has ended', () => [undefined, 'Z'].includes(statusOf(janitor)?.state));
+    assert.is(existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined, expected, orders.join(' '));
+    rmSync(path, { force: true });
+  }
+  await using teller = startTeller();
+  await teller.tell(`=${path}`);
+  process.kill(teller.janitor(), 'SIGKILL');
+  await eventually('the janitor is dead', () => teller.janitor() === undefined);
+  await teller.tell('+three');
+  await kill(teller.child);
+  await eventually('a new janitor knows of it', () => existsSync(path));
 });
 
 test('taking back twice does no harm', async () => {
@@ -172,7 +201,7 @@ test('thousands of things can be entrusted and taken back: neither side keeps an
 test('more than it has room for is refused, until something is taken back', () => {
   const all: Entrusted[] = [];
   try {
-    for (let i = 0; i < WILL.slots; i++) all.push(entrust([], () => [getpid]));
+    for (let i = 0; i < WILL.slots - 1; i++) all.push(entrust([], () => [getpid]));
     assert.throws(() => entrust([], () => [getpid]), /^watching over a container: more than 1024 at a time$/);
     all.pop()![Symbol.dispose]();
     all.push(entrust([], () => [getpid]));

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loopMount } from '../support/loop-mount.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox } from '../support/tree.ts';
@@ -39,10 +40,11 @@ const VARIANTS = [
     'image',
     'image, volatile',
   ],
-  ...['veth link', 'zone', 'interface of the host'],
+  ...['veth link', 'zone', 'interface of the host', 'ephemeral', 'template', 'ephemeral, on btrfs'],
 ];
 for (const variant of VARIANTS) {
-  it(`${TIMES} times: ${variant}`, () => {
+  const itRuns = variant.includes('btrfs') ? needs([root, busybox, tool('unshare'), loopMount('btrfs')]) : it;
+  itRuns(`${TIMES} times: ${variant}`, () => {
     const seed = Number(process.env['SEED'] ?? 1);
     const found = inEmptyMachine('test/alone/killing.ts', [variant, `${seed}`, `${TIMES}`], directory.path);
     const { lost, said, ready, latest } = found as Found;

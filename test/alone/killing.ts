@@ -5,9 +5,9 @@
  *
  * Prints what it has found. To be run in an empty machine, which is given the executable.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
@@ -50,6 +50,50 @@ function bootable(): string {
   return path;
 }
 
+/** Writes first, so that there is something to remove. */
+const WRITING = `mkdir -p /a/b/c; echo x >/a/b/c/d; echo x >>/etc/passwd; ${PAYLOAD}`;
+const writing = (tree: string) => [...options(tree, '-x'), '--', '/bin/sh', '-c', WRITING];
+
+/** A tree where what is left beside it is looked for. */
+function onTree(): () => string[] {
+  const tree = '/tmp/tree';
+  execFileSync('cp', ['--archive', busyboxTree(), tree]);
+  return () => writing(tree);
+}
+
+/** The same as a subvolume, mounted by itself: what is left is in it, and there is a subvolume for each snapshot. */
+function onSubvolume(): () => string[] {
+  const point = '/tmp/subvolume';
+  mkdirSync(point);
+  const script =
+    'truncate -s 300M "$1.img" && mkfs.btrfs -q "$1.img" 2>/dev/null && mount -o loop "$1.img" "$1" && cp -a "$2/." "$1"';
+  execFileSync('sh', ['-c', script, 'sh', point, busyboxTree()]);
+  return () => writing(point);
+}
+
+const COPIES = '/tmp/copies';
+const FILES = 3000;
+
+/** Each start makes a directory of its own, of a template that it takes a while to copy. */
+function onCopy(): () => string[] {
+  const template = '/tmp/template';
+  execFileSync('cp', ['--archive', busyboxTree(), template]);
+  mkdirSync(join(template, 'many'));
+  for (let i = 0; i < FILES; i++) writeFileSync(join(template, 'many', `${i}`), `${i}`);
+  mkdirSync(COPIES);
+  let copies = 0;
+  return () => [...options(join(COPIES, `${copies++}`), `--template=${template}`), '--', '/bin/sh', '-c', PAYLOAD];
+}
+
+/** What is no whole copy. */
+function halfCopies(): string[] {
+  const isWhole = (name: string) =>
+    /^\d+$/.test(name) &&
+    readdirSync(join(COPIES, name, 'many')).length === FILES &&
+    existsSync(join(COPIES, name, 'var'));
+  return readdirSync(COPIES).filter(name => !isWhole(name));
+}
+
 /** Give the words of a command line; those that run at a time are told apart by a number, as they may need a tree each. */
 const VARIANTS: Record<string, () => (at: number) => string[]> = {
   plain: () => () => running('--read-only'),
@@ -60,6 +104,9 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
     const trees = Array.from({ length: AT_A_TIME }, bootable);
     return at => options(trees[at]!, '-b');
   },
+  ephemeral: onTree,
+  'ephemeral, on btrfs': onSubvolume,
+  template: onCopy,
   terminal: () => () => running('--read-only', '--console=interactive'),
   image: () => at => [
     '-i',
@@ -136,6 +183,12 @@ async function isFree(image: string): Promise<void> {
     await setTimeout(10);
   }
 }
+const leftIn = (tree: string) => [
+  ...readdirSync(tree).filter(name => name.startsWith('.#') || name === 'a'),
+  ...(variant.includes('btrfs')
+    ? execFileSync('btrfs', ['subvolume', 'list', tree], { encoding: 'utf8' }).split('\n').filter(Boolean)
+    : []),
+];
 
 const together = (kill: (at: number) => Promise<void>) =>
   Promise.all(Array.from({ length: AT_A_TIME }, (_, at) => kill(at)));
@@ -160,5 +213,16 @@ if (hasImages) for (const path of images) await assertReleased(path);
 if (variant === 'interface of the host') {
   using connection = new Connection(openNetlink());
   for (let at = 0; at < AT_A_TIME; at++) connection.execute(deleteLink(`peer${at}`));
+}
+if (variant === 'template') {
+  for (let tries = 0; tries < 200 && halfCopies().length > 0; tries++) await setTimeout(50);
+  result.lost.push(...halfCopies());
+}
+if (variant.startsWith('ephemeral')) {
+  const tree = words(0)[words(0).indexOf('-D') + 1]!;
+  // The last to be killed may be at it still.
+  for (let tries = 0; tries < 200 && leftIn(tree).length > 0; tries++) await setTimeout(50);
+  result.lost.push(...leftIn(tree));
+  if (variant.includes('btrfs')) execFileSync('umount', [tree]);
 }
 console.log(JSON.stringify(result));

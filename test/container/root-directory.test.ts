@@ -42,9 +42,9 @@ check('a symlink to a root directory is followed first', async () => {
 check("the host's own root directory has the host's name, and needs to be volatile", async () => {
   assert.is(
     await startError({ directory: '/', ...nothing }),
-    'starting a container on the root directory / needs --volatile: it would write to the running system',
+    'starting a container on the root directory / needs --ephemeral or --volatile: it would write to the running system',
   );
-  assert.match(await startError({ directory: '/', readOnly: true, ...nothing }), 'needs --volatile');
+  assert.match(await startError({ directory: '/', readOnly: true, ...nothing }), 'needs --ephemeral or --volatile');
   for (const volatile of ['overlay', 'state', 'yes'] as const) {
     const name = await shell('cat /proc/sys/kernel/hostname; [ -e /proc/self/stat ]', { directory: '/', volatile });
     assert.is(name, hostname().replace(/[^a-zA-Z0-9.-]/g, ''), volatile);

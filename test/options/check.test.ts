@@ -40,9 +40,6 @@ for (const [options, line] of conflicts) {
 }
 
 const notYet: [options: ContainerOptions, option: string][] = [
-  [{ template: '/a', directory: '/b' }, '--template'],
-  [{ ephemeral: true }, '--ephemeral'],
-  [{ ephemeral: true, image: '/a' }, '--ephemeral'],
   [{ slice: 'a.slice' }, '--slice'],
   [{ properties: ['A=b'] }, '--property'],
   [{ register: true }, '--register=yes'],

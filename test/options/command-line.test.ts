@@ -195,7 +195,6 @@ const refused: [words: string[], line: string][] = [
   [['--read-only', '--volatile=state'], '--read-only and --volatile may not be combined'],
   [['--register=yes'], '--register=yes is not supported yet'],
   [['-j'], '--link-journal=try-guest is not supported yet'],
-  [['-xi', '/x'], '--ephemeral is not supported yet'],
 ];
 
 for (const [words, line] of refused) {

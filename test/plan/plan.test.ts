@@ -286,9 +286,9 @@ test("what can't be a root directory is refused", () => {
   assert.match(refusal({ machine: 'no-such' })!, /^opening the root directory \/var\/lib\/machines\/no-such: /);
   assert.is(
     refusal({ directory: '/' }),
-    'starting a container on the root directory / needs --volatile: it would write to the running system',
+    'starting a container on the root directory / needs --ephemeral or --volatile: it would write to the running system',
   );
-  assert.match(refusal({ directory: '/', readOnly: true })!, 'needs --volatile');
+  assert.match(refusal({ directory: '/', readOnly: true })!, 'needs --ephemeral or --volatile');
 });
 
 check("options that can't be are a UsageError", () => {

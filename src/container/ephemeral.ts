@@ -1,0 +1,172 @@
+/** The root of --ephemeral: what is written to it goes with it, and the tree that it is made of stays as it is. */
+import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
+import { isSubvolume } from '../../syscalls/btrfs.ts';
+import { allowing, call, resultOf } from '../../syscalls/call.ts';
+import { AT, CLONE, O, S } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { fileStatus, openBelow, openInRoot } from '../../syscalls/file.ts';
+import { cloneTree, makeAllSlaves } from '../../syscalls/mount.ts';
+import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
+import { enterRoot } from '../execute/enter-root.ts';
+import { makeOverlay } from '../execute/overlay.ts';
+import { canonicalPath } from '../host.ts';
+import type { Logger } from '../log.ts';
+import { containerView, type RootView, viewRoot } from '../root-view.ts';
+import { byDescriptor, copyAttributes } from '../trees/attributes.ts';
+import { type HiddenDirectory, makeHiddenDirectory, removeLeftovers } from '../trees/hidden-directory.ts';
+import { snapshotTree } from '../trees/snapshot.ts';
+import { lockTree } from './lock.ts';
+
+/** Disposing of it removes all that was written to it: containers on it must have ended then. */
+export interface EphemeralRoot extends Disposable {
+  /** Looks at it. */
+  view(): RootView;
+  /** A detached mount of what a path in it leads to, for a container to have. Throws SyscallError. */
+  clone(path: string, recursive: boolean): OwnedFd;
+}
+
+/** Where an upper layer goes that can't be beside its tree. */
+const ELSEWHERE = '/var/tmp';
+const SNAPSHOT = 'snapshot';
+const UPPER = 'upper';
+const WORK = 'work';
+
+/**
+ * Makes an ephemeral root of the directory `path`: a snapshot where it is a subvolume of btrfs, else an overlay. Throws
+ * an Error.
+ */
+export function makeEphemeralRoot(path: string, log: Logger): EphemeralRoot {
+  using original = owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
+  const beside = path.replace(/\/[^/]*$/, '') || '/';
+  if (isSubvolume(original.fd)) {
+    // A subvolume that is mounted by itself has another file system beside it.
+    const made = inFirstOf([...new Set([beside, path])], log, directory => snapshotRoot(original.fd, directory));
+    if ('view' in made) return made;
+    log.debug(`no snapshot can be made of ${path}: ${made.failures.join('; ')}`);
+  }
+  using made = new DisposableStack();
+  // What is below an overlay must not change.
+  made.use(lockTree(path, 'shared'));
+  using lower = owned(passableFd(perform(cloneTree(original.fd, '', { recursive: false }))));
+  const root = made.use(overlayRoot(lower.fd, path === '/' ? [] : [beside], log, path));
+  const held = made.move();
+  return { ...root, [Symbol.dispose]: () => held.dispose() };
+}
+
+/**
+ * Makes an ephemeral root of a detached mount, `lower`: an overlay whose upper layer is in the first of the directories
+ * `places` that can have one, or in /var/tmp. Those that lie in `tree`, which `lower` is a mount of, are hidden in it.
+ * Throws an Error.
+ */
+export function overlayRoot(lower: number, places: readonly string[], log: Logger, tree?: string): EphemeralRoot {
+  const made = inFirstOf([...places, canonicalPath(ELSEWHERE) ?? ELSEWHERE], log, (directory, place) => {
+    using upper = makeUpper(directory, lower);
+    if (tree !== undefined) hide(directory, place, tree, lower, upper.fd);
+    return mountOverlay(directory, lower);
+  });
+  if ('view' in made) return made;
+  throw new Error(`making a writable layer over the root directory: ${made.failures.join('; ')}`);
+}
+
+/** Makes a root in a hidden directory of the first place that can have it, or says why none can. */
+function inFirstOf(
+  places: readonly string[],
+  log: Logger,
+  make: (directory: HiddenDirectory, place: string) => EphemeralRoot,
+): EphemeralRoot | { failures: string[] } {
+  const failures: string[] = [];
+  for (const place of places) {
+    try {
+      removeLeftovers(place, log);
+      using made = new DisposableStack();
+      const root = make(made.use(makeHiddenDirectory(place, log)), place);
+      made.use(root);
+      const held = made.move();
+      return { ...root, [Symbol.dispose]: () => held.dispose() };
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      failures.push(`in ${place}: ${error.message}`);
+    }
+  }
+  return { failures };
+}
+
+function snapshotRoot(original: number, directory: HiddenDirectory): EphemeralRoot {
+  snapshotTree(original, directory.fd, SNAPSHOT);
+  const made = owned(perform(openBelow(directory.fd, SNAPSHOT, O.RDONLY | O.DIRECTORY)));
+  // Where it was made in the original, it has an empty copy of the directory that it is in.
+  perform(allowing(call('unlinkat', made.fd, directory.name, AT.REMOVEDIR), 'ENOENT'));
+  return {
+    view: () => viewRoot(byDescriptor(made.fd)),
+    clone(path, recursive) {
+      using source = owned(perform(openInRoot(made.fd, path, O.PATH)));
+      return owned(passableFd(perform(cloneTree(source.fd, '', { recursive }))));
+    },
+    [Symbol.dispose]: () => made[Symbol.dispose](),
+  };
+}
+
+/** Makes the layer and its working directory; the layer's top is what the container sees as its root directory. */
+function makeUpper(directory: HiddenDirectory, lower: number): OwnedFd {
+  syscall('mkdirat', directory.fd, WORK, 0o700);
+  syscall('mkdirat', directory.fd, UPPER, 0o700);
+  const upper = owned(perform(openBelow(directory.fd, UPPER, O.RDONLY | O.DIRECTORY)));
+  copyAttributes(lower, fileStatus(lower), upper.fd);
+  return upper;
+}
+
+/**
+ * Covers the hidden directory in `place` where that lies in the tree: the kernel takes a device 0:0 in the upper layer
+ * for something that was removed.
+ */
+function hide(directory: HiddenDirectory, place: string, tree: string, lower: number, upper: number): void {
+  const above = tree === '/' ? '/' : `${tree}/`;
+  if (!`${place}/`.startsWith(above)) return;
+  using opened = new DisposableStack();
+  let [from, to] = [lower, upper];
+  for (const name of place.slice(above.length).split('/').filter(Boolean)) {
+    const fd = perform(allowing(openBelow(from, name, O.RDONLY | O.DIRECTORY), 'EXDEV', 'ENOENT'));
+    // On another mount than the tree, and so not in the overlay.
+    if (fd < 0) return;
+    from = opened.use(owned(fd)).fd;
+    syscall('mkdirat', to, name, 0o700);
+    to = opened.use(owned(perform(openBelow(to, name, O.RDONLY | O.DIRECTORY)))).fd;
+    copyAttributes(from, fileStatus(from), to);
+  }
+  syscall('mknodat', to, directory.name, S.IFCHR, 0);
+}
+
+/** What is written is of no use after a crash. Without this, all of the host's file system would be synced at the end. */
+const VOLATILE = [{ key: 'volatile' }];
+
+/**
+ * The overlay is the root directory of an agent, in a mount namespace that has nothing else: there it can be copied
+ * again and again, which only Linux 6.15 and later let others do with a detached mount.
+ */
+function mountOverlay(directory: HiddenDirectory, lower: number): EphemeralRoot {
+  using made = new DisposableStack();
+  using above = owned(passableFd(perform(cloneTree(directory.fd, '', { recursive: false }))));
+  const agent = made.use(startAgent({ namespaces: CLONE.NEWNS, fds: [lower, above.fd], dieWithParent: true }));
+  const upper = { fd: above.fd, directory: UPPER, work: WORK };
+  const { calls, made: mount } = makeOverlay({ lower: [lower], upper, options: VOLATILE });
+  const before = [makeAllSlaves, ...calls];
+  const overlay = agent.run(before)[before.indexOf(mount)]!;
+  agent.run(enterRoot(overlay));
+  const held = made.move();
+  return {
+    view: () => containerView(agent.pid),
+    clone: (path, recursive) => cloneInAgent(agent, path, recursive),
+    [Symbol.dispose]: () => held.dispose(),
+  };
+}
+
+function cloneInAgent(agent: Agent, path: string, recursive: boolean): OwnedFd {
+  const source = openInRoot(AT.FDCWD, path, O.PATH);
+  const copy = cloneTree(source, '', { recursive });
+  const fd = agent.run([source, copy, call('close', resultOf(source))])[1]!;
+  try {
+    return owned(passableFd(syscall('pidfd_getfd', agent.pidfd, fd, 0)));
+  } finally {
+    agent.run([call('close', fd)]);
+  }
+}

@@ -1,0 +1,57 @@
+/** What --template= and --ephemeral make before the first container starts, and what restarted ones find again. */
+import { checkTree } from '../execute/check-tree.ts';
+import type { Logger } from '../log.ts';
+import type { ContainerOptions } from '../options.ts';
+import { imageOf } from '../plan/image.ts';
+import { buildPlan } from '../plan/plan.ts';
+import type { Plan } from '../plan/steps.ts';
+import { viewRoot } from '../root-view.ts';
+import type { EphemeralRoot } from './ephemeral.ts';
+import type { Progress } from './template.ts';
+
+/** To be disposed of when the last container on it has ended. */
+export interface PreparedRoot extends Disposable {
+  /** The options for all containers on it. */
+  options: ContainerOptions;
+  ephemeral?: EphemeralRoot;
+}
+
+/**
+ * Makes the root of containers with these options, one after another. `progress` is told of a copy now and then.
+ * Rejects with an Error; nothing is left then.
+ */
+export async function prepareRoot(options: ContainerOptions, log: Logger, progress?: Progress): Promise<PreparedRoot> {
+  const plan = buildPlan(options, 'streams', await imageOf(options));
+  {
+    using view = viewRoot(plan.template ?? plan.directory);
+    checkTree(plan, view);
+  }
+  if (options.template !== undefined) await makeDirectory(plan, options, log, progress);
+  if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
+  using made = new DisposableStack();
+  const { makeEphemeralRoot } = await import('./ephemeral.ts');
+  const ephemeral = made.use(makeEphemeralRoot(plan.directory, log));
+  const held = made.move();
+  return {
+    // All of them have the name that it was given.
+    options: { ...options, machine: plan.machine },
+    ephemeral,
+    [Symbol.dispose]: () => held.dispose(),
+  };
+}
+
+/** Makes the root directory from the template, if it is missing. */
+async function makeDirectory(
+  { directory, template }: Plan,
+  options: ContainerOptions,
+  log: Logger,
+  progress: Progress | undefined,
+): Promise<void> {
+  const { populate } = await import('./template.ts');
+  const readOnly = options.readOnly ?? false;
+  if (template !== undefined && (await populate({ template, directory, readOnly }, log, progress))) {
+    log.info(`Populated ${directory} from template ${template}.`);
+  } else {
+    log.info(`Directory ${directory} already exists, not populating from template ${options.template}.`);
+  }
+}
