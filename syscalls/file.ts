@@ -66,6 +66,8 @@ export interface FileStatus {
   /** File type and permissions, as st_mode. */
   mode: number;
   size: number;
+  /** What it takes on disk, in units of 512 bytes. */
+  blocks: number;
   /** How many names it has. */
   links: number;
   uid: number;
@@ -88,6 +90,7 @@ const STATX_OFFSETS = {
   mode: 28,
   inode: 32,
   size: 40,
+  blocks: 48,
   accessed: 64,
   modified: 112,
   rdevMajor: 128,
@@ -118,6 +121,7 @@ function statx(at: Argument, path: string, flags: number): StatusCall {
       return {
         mode: view.getUint16(STATX_OFFSETS.mode, true),
         size: Number(view.getBigUint64(STATX_OFFSETS.size, true)),
+        blocks: Number(view.getBigUint64(STATX_OFFSETS.blocks, true)),
         links: view.getUint32(STATX_OFFSETS.links, true),
         uid: view.getUint32(STATX_OFFSETS.uid, true),
         gid: view.getUint32(STATX_OFFSETS.gid, true),

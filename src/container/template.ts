@@ -8,7 +8,8 @@ import { cloneTree } from '../../syscalls/mount.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { nextTurn } from '../streams/next-turn.ts';
-import { type Copied, CopyError, copyTree } from '../trees/copy.ts';
+import { type Copied, copyTree } from '../trees/copy.ts';
+import { CopyError } from '../trees/copy-workers.ts';
 import { type HiddenDirectory, makeHiddenDirectory, removeLeftovers } from '../trees/hidden-directory.ts';
 import { makeReadOnly, snapshotTree } from '../trees/snapshot.ts';
 

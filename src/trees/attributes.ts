@@ -23,8 +23,12 @@ export function copyAttributes(from: number, { mode, uid, gid, times }: FileStat
 /** How the kernel's overlays mark what is in their layers: of no meaning, or of a wrong one, anywhere else. */
 const OVERLAY = 'trusted.overlay.';
 
+export const hasExtendedAttributes = (fd: number): boolean => listOf(byDescriptor(fd)).length > 0;
+
+const listOf = (path: string) => read(out => call('listxattr', path, { out }, out.length));
+
 function copyExtendedAttributes(from: string, to: string): void {
-  const list = read(out => call('listxattr', from, { out }, out.length));
+  const list = listOf(from);
   // A name's bytes, whatever they are.
   for (const name of Buffer.from(list).toString('latin1').split('\0')) {
     if (name === '' || name.startsWith(OVERLAY)) continue;

@@ -1,7 +1,9 @@
 /** The content of regular files: shared where the file system can, else copied with its holes, all in the kernel. */
 import { allowing, call } from '../../syscalls/call.ts';
-import { FICLONE, SEEK } from '../../syscalls/constants.ts';
+import { AT, FICLONE, O, SEEK } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { perform } from '../../syscalls/syscall.ts';
+import { byDescriptor } from './attributes.ts';
 
 /** What files can't do here, once one of them has shown it. */
 export interface Ability {
@@ -14,6 +16,12 @@ const CHUNK = 16 << 20;
 const ENXIO = 6;
 /** Errors that mean: not on this file system, or not between these two. */
 const CANNOT = ['ENOTSUP', 'EXDEV', 'EINVAL', 'ENOTTY', 'ENOSYS', 'EPERM'];
+
+/** Opens for reading what has proved to be a regular file; the link names this very inode. Throws SyscallError. */
+export function openRegular(path: number): OwnedFd {
+  return owned(perform(call('openat', AT.FDCWD, byDescriptor(path), READ_FLAGS, 0)));
+}
+export const READ_FLAGS = O.RDONLY | O.NONBLOCK | O.NOATIME | O.CLOEXEC;
 
 /**
  * Gives the empty file behind `to` the content of the one behind `from`, of `size` bytes. Yields now and then, with the

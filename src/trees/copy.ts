@@ -3,14 +3,15 @@
  * that is changed meanwhile leads nowhere else.
  */
 import { allowing, call } from '../../syscalls/call.ts';
-import { AT, O, S } from '../../syscalls/constants.ts';
+import { O, S } from '../../syscalls/constants.ts';
 import { allEntries, nameText } from '../../syscalls/directory.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { deviceNumber, type FileStatus, fileStatus, fileType, openBelow } from '../../syscalls/file.ts';
 import { perform, SyscallError } from '../../syscalls/syscall.ts';
 import { randomDigits } from '../random-digits.ts';
-import { byDescriptor, copyAttributes } from './attributes.ts';
-import { type Ability, copyData } from './copy-data.ts';
+import { copyAttributes, hasExtendedAttributes } from './attributes.ts';
+import { type Ability, copyData, openRegular } from './copy-data.ts';
+import { CopyError, startWorkers, type Workers } from './copy-workers.ts';
 import { removeTree } from './remove.ts';
 
 /** What tells a file from all others. */
@@ -27,18 +28,10 @@ interface Copying {
   links: number;
   except: Identity;
   can: Ability;
+  workers: Workers;
+  /** Names from the top of the tree on. */
+  path: string[];
   copied: Copied;
-}
-
-/** A file could not be copied. */
-export class CopyError extends Error {
-  /** Its path in the tree. */
-  path: string;
-
-  constructor(name: string, cause: unknown) {
-    super((cause as Error).message, { cause });
-    this.path = cause instanceof CopyError ? `${name}/${cause.path}` : name;
-  }
 }
 
 /**
@@ -47,12 +40,15 @@ export class CopyError extends Error {
  * Throws CopyError, or SyscallError for the directories themselves.
  */
 export function* copyTree(from: number, to: number, except: Identity): Generator<Copied> {
+  using workers = startWorkers();
   const linksName = `.#links-${randomDigits()}`;
   perform(call('mkdirat', to, linksName, 0o700));
   {
     using links = owned(perform(openBelow(to, linksName, O.RDONLY | O.DIRECTORY)));
     const can = { reflink: true, copyRange: true };
-    yield* copyContents(from, to, { links: links.fd, except, can, copied: { files: 0, bytes: 0 } });
+    const copied = { files: 0, bytes: 0 };
+    yield* copyContents(from, to, { links: links.fd, except, can, copied, workers, path: [] });
+    workers.finish();
   }
   removeTree(to, linksName);
   copyAttributes(from, fileStatus(from), to);
@@ -60,13 +56,15 @@ export function* copyTree(from: number, to: number, except: Identity): Generator
 
 function* copyContents(from: number, to: number, copying: Copying): Generator<Copied> {
   for (const { name } of allEntries(from)) {
+    copying.path.push(nameText(name));
     try {
-      using source = openIfThere(from, name);
-      if (source) yield* copyEntry(source.fd, name, to, copying);
+      const source = openIfThere(from, name);
+      if (source) yield* copyEntry(source, name, to, copying);
       yield copying.copied;
     } catch (error) {
-      throw error instanceof SyscallError || error instanceof CopyError ? new CopyError(nameText(name), error) : error;
+      throw error instanceof SyscallError ? new CopyError(copying.path.join('/'), error) : error;
     }
+    copying.path.pop();
   }
 }
 
@@ -76,8 +74,10 @@ function openIfThere(at: number, name: Uint8Array): OwnedFd | undefined {
   return fd < 0 ? undefined : owned(fd);
 }
 
-/** Copies the file behind `source`, which is O_PATH, to `name` in the directory `to`. */
-function* copyEntry(source: number, name: Uint8Array, to: number, copying: Copying): Generator<Copied> {
+/** Copies the file behind `opened`, which is O_PATH and closed then, to `name` in the directory `to`. */
+function* copyEntry(opened: OwnedFd, name: Uint8Array, to: number, copying: Copying): Generator<Copied> {
+  using held = new DisposableStack();
+  const source = held.use(opened).fd;
   const status = fileStatus(source);
   const type = fileType(status.mode);
   copying.copied.files++;
@@ -88,8 +88,9 @@ function* copyEntry(source: number, name: Uint8Array, to: number, copying: Copyi
   const link = status.links > 1 ? linkName(status) : undefined;
   // Copied before, under another name.
   if (link && perform(allowing(call('linkat', copying.links, link, to, name, 0), 'ENOENT')) >= 0) return;
-  if (type === S.IFREG) yield* copyFile(source, status, name, to, copying);
-  else copySpecial(source, status, name, to);
+  if (type !== S.IFREG) copySpecial(source, status, name, to);
+  // Whoever has taken it over closes it.
+  else if (yield* copyFile(opened, status, name, to, copying)) held.move();
   if (link) perform(call('linkat', to, name, copying.links, link, 0));
 }
 
@@ -108,23 +109,35 @@ function* copyDirectory(
   copyAttributes(source, status, copy.fd);
 }
 
+/** True if it was handed on to a worker, with `source`. */
 function* copyFile(
-  source: number,
+  source: OwnedFd,
   status: FileStatus,
   name: Uint8Array,
   to: number,
-  { can, copied }: Copying,
-): Generator<Copied> {
-  // Opened only now that it has proved to be a regular file; the link names this very inode.
-  const flags = O.RDONLY | O.NONBLOCK | O.NOATIME | O.CLOEXEC;
-  using from = owned(perform(call('openat', AT.FDCWD, byDescriptor(source), flags, 0)));
-  using copy = owned(perform(openBelow(to, name, O.WRONLY | O.CREAT | O.EXCL, 0o600)));
+  { can, copied, workers, path }: Copying,
+): Generator<Copied, boolean> {
+  using held = new DisposableStack();
+  const copy = held.use(owned(perform(openBelow(to, name, O.WRONLY | O.CREAT | O.EXCL, 0o600))));
+  // Only once it is known that files can't share their content.
+  if (!can.reflink && isPlain(status) && !hasExtendedAttributes(source.fd)) {
+    held.move();
+    copied.bytes += status.size;
+    workers.add({ from: source, to: copy, status, path: path.join('/') });
+    return true;
+  }
+  using from = openRegular(source.fd);
   for (const bytes of copyData(from.fd, copy.fd, status.size, can)) {
     copied.bytes += bytes;
     yield copied;
   }
   copyAttributes(from.fd, status, copy.fd);
+  return false;
 }
+
+/** Whether a file has no holes, and isn't so large that others would have to wait for it. */
+const isPlain = ({ size, blocks }: FileStatus): boolean => size <= LARGEST_PLAIN && blocks * 512 >= size;
+const LARGEST_PLAIN = 16 << 20;
 
 /** A symlink, a device node, a fifo or a socket. */
 function copySpecial(source: number, status: FileStatus, name: Uint8Array, to: number): void {

@@ -56,8 +56,11 @@ export interface Agent extends Disposable {
    * in another call; one that dies in an execve died as the program.
    */
   exec(calls: readonly Call[]): number[] | undefined;
-  /** Has calls run without waiting for it. Nobody learns what became of them; whatever is asked next comes after them. */
-  send(calls: readonly Call[]): void;
+  /**
+   * Has calls run without waiting for it; whatever is asked next comes after them. What it returns waits for them and
+   * gives the results of those that ran (-errno for an error), until something else is asked. Throws AgentDiedError.
+   */
+  send(calls: readonly Call[]): () => number[];
   /** Sends descriptors; returns the numbers that the agent has them under. */
   sendFds(fds: readonly number[]): number[];
   /**
@@ -133,11 +136,15 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   /** A batch that was sent, and not waited for. */
   let sent: WrittenBatch | undefined;
 
+  const awaitSent = (): void => {
+    if (sent && !isAnswered(sent)) throw died(sent);
+    sent = undefined;
+  };
+
   const write = (calls: readonly Call[]): WrittenBatch => {
     if (lost) throw lost;
     if (!attached) throw new AgentDiedError(`the container's agent (process ${pid}) was let go`);
-    if (sent && !isAnswered(sent)) throw died(sent);
-    sent = undefined;
+    awaitSent();
     return writeBatch(arena, calls);
   };
 
@@ -214,6 +221,12 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       batch.startAt(0);
       start(batch);
       sent = batch;
+      return () => {
+        if (sent === batch) awaitSent();
+        const results: number[] = [];
+        collect(results, batch);
+        return results;
+      };
     },
     sendFds(fds) {
       if (fds.length === 0) return [];
