@@ -3,13 +3,18 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** A program to start, or the library called within a process that holds `held` bytes of memory. */
-export type Case = { name: string } & ({ tool: string; command: string[] } | { held: number });
+/**
+ * A program to start, and what puts all back after it, which isn't measured; or the library called within a process that
+ * holds `held` bytes of memory.
+ */
+export type Case = { name: string } & ({ tool: string; command: string[]; after?: string[] } | { held: number });
 
 /** Cases that do the same. The first one is what the ratios are relative to. */
 export interface Group {
   /** What is in the first column. */
   title: string;
+  /** Where one takes so long that there are no more than this. */
+  runs?: number;
   cases: Case[];
 }
 

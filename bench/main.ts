@@ -8,6 +8,7 @@ import { cpus, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { loopMount, mounted } from '../test/support/loop-mount.ts';
 import { hasTool, isRoot } from '../test/support/needs.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { debianTree } from '../test/support/tree.ts';
@@ -15,6 +16,7 @@ import { type Case, groups, writeBundle, writeImage, writeRootImage } from './ca
 import { netlinkTable } from './netlink.ts';
 import { spawner } from './spawner.ts';
 import { intoMarkers, type Samples, table } from './table.ts';
+import { makeSubvolume, treeGroups } from './trees.ts';
 
 /** Runs that don't count: caches fill, and just-in-time compilers wake up. */
 const WARM_UP = 5;
@@ -27,7 +29,13 @@ const isThere = (entry: Case): boolean =>
 
 function runnerOf(entry: Case, root: string, measure: (command: readonly string[]) => number): Runner {
   if ('held' in entry) return inProcess(root, entry.held);
-  return { run: () => measure(entry.command), stop: () => {} };
+  const { command, after } = entry;
+  const run = () => {
+    const time = measure(command);
+    if (after) execFileSync(after[0]!, after.slice(1));
+    return time;
+  };
+  return { run, stop: () => {} };
 }
 
 /** in-process.ts, asked line by line. */
@@ -45,11 +53,11 @@ function inProcess(root: string, held: number): Runner {
   return { run, stop: () => child.stdin.end() };
 }
 
-async function measureAll(entries: readonly Case[], root: string, runs: number): Promise<Samples> {
+async function measureAll(entries: readonly Case[], root: string, runs: number, warmUp: number): Promise<Samples> {
   const measure = spawner();
   const runners = new Map(entries.map(entry => [entry.name, runnerOf(entry, root, measure)]));
   const samples: Samples = new Map(entries.map(({ name }) => [name, []]));
-  for (let run = -WARM_UP; run < runs; run++) {
+  for (let run = -warmUp; run < runs; run++) {
     for (const [name, runner] of runners) {
       const time = await runner.run();
       if (run >= 0) samples.get(name)?.push(time);
@@ -67,7 +75,8 @@ function circumstances(runs: number, entries: readonly Case[]): string {
     return [`${entry.name.split(',')[0]} ${version}`];
   });
   const { length } = cpus();
-  return `Wall time from fork to reaped, ${runs} runs in turn; Linux ${release()}, ${length} CPUs, ${[...new Set(versions)].join(', ')}.`;
+  const set = [...new Set(versions)].join(', ');
+  return `Wall time from fork to reaped, ${runs} runs in turn (5 where trees are copied); Linux ${release()}, ${length} CPUs, ${set}.`;
 }
 
 if (!isRoot) throw new Error('The benchmark compares with programs that need root');
@@ -78,12 +87,15 @@ using scratch = temporaryDirectory();
 if (hasTool('runc')) writeBundle(scratch.path, root);
 writeImage(scratch.path);
 writeRootImage(scratch.path, root);
+using disk = loopMount('btrfs')() === undefined ? mounted('btrfs', '1G') : undefined;
+if (disk) makeSubvolume(root, disk.path);
 const text: string[] = [];
 const measured: Case[] = [];
-for (const { title, cases } of groups(root, scratch.path)) {
+const all = [...groups(root, scratch.path), ...treeGroups(root, scratch.path, disk?.path)];
+for (const { title, cases, runs: most = runs } of all) {
   for (const { name } of cases.filter(entry => !isThere(entry))) console.log(`Not installed: ${name}`);
   const entries = cases.filter(isThere);
-  text.push(table(title, await measureAll(entries, root, runs)));
+  text.push(table(title, await measureAll(entries, root, Math.min(runs, most), Math.min(WARM_UP, most - 1))));
   measured.push(...entries);
 }
 text.push(circumstances(runs, measured), netlinkTable());
