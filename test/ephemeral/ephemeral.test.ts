@@ -1,12 +1,22 @@
 /** --ephemeral: what a container writes is there for it, and for nobody else or later. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { spawn } from '../../src/index.ts';
-import { nspawn } from '../cli/support.ts';
+import { NSPAWN, nspawn } from '../cli/support.ts';
 import { commandLine, idle, run, shell, startError } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox } from '../support/tree.ts';
@@ -210,6 +220,19 @@ check('what was left by a killed run is removed by the next one, and by --cleanu
   await container.exited;
   assert.equal(at.hidden().sort(), others);
   assert.match((await nspawn(['--cleanup', '/no/such'])).stderr, /^looking through \/no\/such: .*ENOENT/);
+});
+
+needs([root, busybox, tool('strace')])('other containers load nothing of it', () => {
+  using at = place();
+  const trace = join(at.path, 'trace');
+  const strace = ['--follow-forks', '--trace=openat', `--output=${trace}`];
+  execFileSync('strace', [...strace, ...NSPAWN, '-q', '-P', '-D', at.tree, '--timezone=off', 'true']);
+  const loaded = readFileSync(trace, 'utf8').match(/"[^"]+\.ts"/g)!;
+  assert.ok(loaded.some(path => path.endsWith('/src/spawn.ts"')));
+  assert.equal(
+    loaded.filter(path => /src\/trees|container\/(ephemeral|template|prepared)|syscalls\/(btrfs|directory)/.test(path)),
+    [],
+  );
 });
 
 test.run();

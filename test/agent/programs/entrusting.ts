@@ -32,7 +32,7 @@ function obey(order: string): void {
   } else if (order.startsWith('!')) {
     entrust([openProcess(Number(what))], ([pidfd]) => [call('pidfd_send_signal', pidfd!, SIG.KILL, null, 0)]);
   } else if (order.startsWith('=')) {
-    const script = `exec >${what}.new; ls /proc/$$/fd; grep SigBlk /proc/$$/status; mv ${what}.new ${what}`;
+    const script = `exec >${what}.new; ls /proc/$$/fd; grep SigBlk /proc/self/status; mv ${what}.new ${what}`;
     entrustSuccessor(openSync('/bin/sh', 'r'), what ? ['sh', '-c', script] : []);
   } else {
     process.exit(0);
