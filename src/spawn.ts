@@ -86,6 +86,7 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
     return await spawnOn(root, how, root);
   } catch (error) {
     root[Symbol.dispose]();
+    await root.released?.();
     throw error;
   }
 }
@@ -99,9 +100,9 @@ export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boo
  * ended; rejects as spawn() does, and has disposed of nothing then.
  */
 export async function spawnOn(
-  { options, ephemeral }: Omit<PreparedRoot, keyof Disposable>,
+  { options, ephemeral, image: opened }: Omit<PreparedRoot, keyof Disposable>,
   { stdio, logger, patience }: Required<Omit<SpawnOptions, keyof ContainerOptions>>,
-  owned?: Disposable,
+  owned?: PreparedRoot,
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const image = await imageOf(options);
@@ -113,6 +114,7 @@ export async function spawnOn(
     streams: connected.payload,
     runInTree: runInTree(options, image, ephemeral),
     ephemeral,
+    ...(opened && { image: opened }),
   });
   const streams = connected.open();
 
@@ -140,6 +142,7 @@ export async function spawnOn(
       owned?.[Symbol.dispose]();
     }
     if (released) await released();
+    if (owned?.released) await owned.released();
     ending = describeEnding(how, plan.shareSystem);
     return ending;
   };

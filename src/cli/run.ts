@@ -25,12 +25,17 @@ const PATIENCE_MS = 5;
 export async function run(line: ParsedCommandLine, log: CommandLineLogger): Promise<number> {
   const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
   const status = line.quiet ? log.debug : log.info;
-  using root = await prepared(line, { ...log, info: status });
-  for (;;) {
-    const ended = await runOnce(root, mode, status, log);
-    const { exitStatus } = describe(ended, status, log);
-    if (ended.reboot !== 'restart') return exitStatus;
-    if (line.options.keepUnit) return EXIT_RESTART_UNIT;
+  const root = await prepared(line, { ...log, info: status });
+  try {
+    for (;;) {
+      const ended = await runOnce(root, mode, status, log);
+      const { exitStatus } = describe(ended, status, log);
+      if (ended.reboot !== 'restart') return exitStatus;
+      if (line.options.keepUnit) return EXIT_RESTART_UNIT;
+    }
+  } finally {
+    root[Symbol.dispose]();
+    await root.released?.();
   }
 }
 

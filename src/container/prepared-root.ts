@@ -1,5 +1,6 @@
 /** What --template= and --ephemeral make before the first container starts, and what restarted ones find again. */
 import { checkTree } from '../execute/check-tree.ts';
+import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import type { ContainerOptions } from '../options.ts';
 import { imageOf } from '../plan/image.ts';
@@ -14,6 +15,10 @@ export interface PreparedRoot extends Disposable {
   /** The options for all containers on it. */
   options: ContainerOptions;
   ephemeral?: EphemeralRoot;
+  /** An ephemeral one. */
+  image?: OpenImage;
+  /** Resolves when the kernel has let go of a disk image, once this was disposed of. */
+  released?: () => Promise<void>;
 }
 
 /**
@@ -22,6 +27,19 @@ export interface PreparedRoot extends Disposable {
  */
 export async function prepareRoot(options: ContainerOptions, log: Logger, progress?: Progress): Promise<PreparedRoot> {
   const plan = buildPlan(options, 'streams', await imageOf(options));
+  // All of them have the name that it was given.
+  const named = { ...options, machine: plan.machine };
+  if (plan.isImage) {
+    if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
+    const { openEphemeralImage } = await import('./ephemeral-image.ts');
+    const image = await openEphemeralImage(plan, log);
+    return {
+      options: named,
+      image,
+      released: () => image.released(log),
+      [Symbol.dispose]: () => image[Symbol.dispose](),
+    };
+  }
   {
     using view = viewRoot(plan.template ?? plan.directory);
     checkTree(plan, view);
@@ -33,8 +51,7 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   const ephemeral = made.use(makeEphemeralRoot(plan.directory, log));
   const held = made.move();
   return {
-    // All of them have the name that it was given.
-    options: { ...options, machine: plan.machine },
+    options: named,
     ephemeral,
     [Symbol.dispose]: () => held.dispose(),
   };

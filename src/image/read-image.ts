@@ -22,7 +22,7 @@ export interface Image {
   /** A line for each partition that is not mounted, and why. */
   notMounted: string[];
   /** The host objects and steps that make it a container's root. */
-  rootMounts(options: Pick<ContainerOptions, 'readOnly' | 'volatile'>): PlanPart;
+  rootMounts(options: Pick<ContainerOptions, 'readOnly' | 'volatile' | 'ephemeral'>): PlanPart;
 }
 
 /** Reads what an image holds; changes nothing. Throws an Error if it can't be read, or is refused. */
@@ -39,9 +39,9 @@ export async function readImage(path: string): Promise<Image> {
       isReadOnly: !canWrite || mounts.every(({ readOnly }) => readOnly),
       personality,
       notMounted: notMounted.map(({ number, reason }) => `partition ${number}: ${reason}`),
-      rootMounts: ({ readOnly = false, volatile = 'no' }) =>
+      rootMounts: ({ readOnly = false, volatile = 'no', ephemeral = false }) =>
         // Whatever the volatile mode is, nothing on disk changes: systemd-nspawn(1), --volatile=.
-        imageMounts(dissected, { isUnchanged: readOnly || volatile !== 'no' || !canWrite, volatile }),
+        imageMounts(dissected, { isUnchanged: readOnly || volatile !== 'no' || ephemeral || !canWrite, volatile }),
     };
   } catch (error) {
     throw new Error(`reading the image ${path}: ${(error as Error).message}`, { cause: error });

@@ -55,9 +55,7 @@ export async function planContainer(asked: ContainerOptions, console: Plan['cons
 export function buildPlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Plan {
   const options = impliedOptions(asked);
   checkOptions(options);
-  if (image && (options.ephemeral || options.template)) {
-    throw new UsageError(`--${options.template ? 'template' : 'ephemeral'} is not supported yet for disk images`);
-  }
+  if (image && options.template) throw new UsageError('--template= is for directories, not for disk images');
   const { directory, template } = image ? { directory: image.path } : rootDirectory(options);
   const volatile = options.volatile ?? 'no';
   // The other kinds of a volatile root write nothing to the tree.
@@ -76,8 +74,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
   const looksLike = template ?? directory;
   // A disk image is not looked into before it is mounted.
   using tree = image ? undefined : viewRoot(looksLike);
-  const root = tree ? rootMounts(directory, tree, volatile, ephemeral) : image!.rootMounts(options);
-  const readOnly = keptReadOnly || isReadOnly(root.hostObjects[ROOT]);
+  const root = tree ? rootMounts(directory, tree, volatile, ephemeral) : image!.rootMounts({ ...options, ephemeral });
+  const readOnly = keptReadOnly || (!ephemeral && isReadOnly(root.hostObjects[ROOT]));
   const selinux = selinuxFileSystem();
   const hierarchies = options.boot || options.shareSystem ? hierarchiesOf('self') : [];
   const custom = customMounts(options, { directory: looksLike, view: tree });
@@ -131,7 +129,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
-    lock: options.readOnly || volatile !== 'no' || image?.isReadOnly ? 'shared' : 'exclusive',
+    lock: options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive',
     console,
     hostObjects,
     steps,

@@ -39,6 +39,7 @@ const VARIANTS = [
     'terminal',
     'image',
     'image, volatile',
+    'image, ephemeral',
   ],
   ...['veth link', 'zone', 'interface of the host', 'ephemeral', 'template', 'ephemeral, on btrfs'],
 ];

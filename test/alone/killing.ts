@@ -118,6 +118,7 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
     `while echo x >/home/x; do :; done & ${PAYLOAD}`,
   ],
   'image, volatile': () => () => ['-i', imagePath(0), ...OFF, '--volatile=overlay', '--', '/bin/sh', '-c', PAYLOAD],
+  'image, ephemeral': () => () => ['-i', imagePath(0), '-x', ...OFF, '--', '/bin/sh', '-c', WRITING],
   // The names of their links are those of the machines: a start may find the last one's still there.
   'veth link': () => at => running('--read-only', '-M', `kill${at}`, '-n', `--network-veth-extra=kill${at}`),
   zone: () => at => running('--read-only', '-M', `kill${at}`, '--network-zone=kill'),

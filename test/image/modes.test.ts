@@ -45,6 +45,8 @@ const UNCHANGING: [string, SpawnOptions, string][] = [
   ['--volatile=yes', { volatile: 'yes' }, '/\n/var'],
   ['--volatile=state', { volatile: 'state' }, '/var'],
   ['--volatile=overlay', { volatile: 'overlay' }, '/\n/usr\n/var'],
+  ['--ephemeral', { ephemeral: true }, '/\n/usr\n/var\n/home\n/srv'],
+  ['--ephemeral --read-only', { ephemeral: true, readOnly: true }, ''],
 ];
 
 for (const [name, options, written] of UNCHANGING) {
