@@ -202,6 +202,8 @@ await together(at => killAfter(at, isReady => isReady));
 result.latest = Math.max(80, 1.3 * (performance.now() - begin));
 await lastingDifference({ links: links! });
 
+// What was killed above may not have let go of its image yet.
+if (hasImages) for (const path of images) await isFree(path);
 // This process's own descriptors are not nspawn's: the runtime closes those of ended children when it likes.
 const { descriptors: _, ...before } = hostState();
 let left = Number(times);
