@@ -86,10 +86,9 @@ function retrying(at: number, name: Uint8Array, work: () => number): number {
   } catch (error) {
     if (!(error instanceof SyscallError) || error.code !== 'EPERM') throw error;
   }
-  const clear = (fd: number) => perform(allowing(call('ioctl', fd, FS_IOC_SETFLAGS, NO_FLAGS)));
-  clear(at);
+  // Those of the directory that it is in were taken away when that was to be removed.
   using file = openPlain(at, name);
-  if (file) clear(file.fd);
+  if (file) perform(allowing(call('ioctl', file.fd, FS_IOC_SETFLAGS, NO_FLAGS)));
   return work();
 }
 

@@ -83,10 +83,10 @@ check('a subvolume that is mounted by itself has its snapshots in it, and they a
   try {
     await using _ = await idle(ephemeral(point));
     const script = 'ls -A / | grep "^[.]#" ; cat /inner/most/file';
-    const [left, text] = (await shell(`${script}; ls -A /.#*`, ephemeral(point))).split('\n');
+    const [left, text, inIt] = (await shell(`${script}; ls -A /.#*/snapshot | wc -l`, ephemeral(point))).split('\n');
     // That of the other container, without what is in it.
     assert.match(left!, /^\.#nspawn-[0-9a-f]{16}$/);
-    assert.is(text, 'original');
+    assert.equal([text, inIt], ['original', '0']);
     assert.is(disk.list().filter(path => path.includes('.#nspawn-')).length, 3);
   } finally {
     execFileSync('umount', [point]);

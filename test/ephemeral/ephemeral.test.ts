@@ -153,12 +153,17 @@ check("the host's own system can be run from, without its mounts and with nothin
     .split('\n')
     .map(path => ({ path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) }))[0]!;
   const script = `ls -a /var/tmp; echo x >${directory.path}/inside; cat ${directory.path}/inside; hostname; cat /proc/self/mountinfo`;
+  const others = hiddenIn('/var/tmp');
   const lines = (await shell(script, { ...ephemeral('/'), timezone: 'off' })).split('\n');
   assert.equal(readdirSync(directory.path), []);
   const mine = lines.indexOf('x');
   const plain = hostname().replace(/[^a-zA-Z0-9.-]/g, '');
   assert.match(lines[mine + 1]!, new RegExp(`^${plain}-[0-9a-f]{16}$`));
-  // Not its own layer, though it lies in what the container sees; others may be there.
+  // Not its own layer, though it lies in what the container sees.
+  assert.equal(
+    lines.slice(0, mine).filter(name => name.startsWith('.#nspawn-') && !others.includes(name)),
+    [],
+  );
   const points = lines.slice(mine + 2).map(line => line.split(' ')[4]!);
   assert.equal(
     points.filter(point => !/^\/($|dev|proc|sys|run)/.test(point)),
