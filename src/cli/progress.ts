@@ -1,13 +1,15 @@
-/** A line on the terminal that tells how far a copy is. */
+/** A bar on the terminal that tells how far a copy is. */
 import { writeSync } from 'node:fs';
 import type { Copied } from '../trees/copy.ts';
 
 /** Shorter work shows nothing. */
 const BEFORE_IT_SHOWS_MS = 300;
 const BETWEEN_MS = 100;
+const BAR_WIDTH = 20;
 
 export interface ProgressLine extends Disposable {
-  show(copied: Copied): void;
+  /** `files` are to be copied, about. */
+  show(copied: Copied, files: number): void;
 }
 
 /** Shows it on standard error, a terminal, below `title`; disposing of it takes the line away. */
@@ -15,11 +17,16 @@ export function progressLine(title: string): ProgressLine {
   let next = performance.now() + BEFORE_IT_SHOWS_MS;
   let isShown = false;
   return {
-    show({ files, bytes }) {
+    show({ files: copied, bytes }, files) {
       if (performance.now() < next) return;
       next = performance.now() + BETWEEN_MS;
       isShown = true;
-      write(`\r${title}: ${files.toLocaleString('en')} files, ${(bytes / 1e6).toFixed(1)} MB\x1b[K`);
+      // The tree may grow meanwhile.
+      const part = Math.min(1, copied / Math.max(1, files));
+      const bar = '█'.repeat(Math.round(part * BAR_WIDTH)).padEnd(BAR_WIDTH, '░');
+      const percent = `${Math.floor(part * 100)}`.padStart(3);
+      const counts = `${copied.toLocaleString('en')} files, ${(bytes / 1e6).toFixed(1)} MB`;
+      write(`\r${title} ${bar} ${percent} %  ${counts}\x1b[K`);
     },
     [Symbol.dispose]() {
       if (isShown) write('\r\x1b[K');

@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts';
 import { nextTurn } from '../streams/next-turn.ts';
 import { type Copied, copyTree } from '../trees/copy.ts';
 import { CopyError } from '../trees/copy-workers.ts';
+import { countFiles } from '../trees/count.ts';
 import { type HiddenDirectory, makeHiddenDirectory, removeLeftovers } from '../trees/hidden-directory.ts';
 import { makeReadOnly, snapshotTree } from '../trees/snapshot.ts';
 
@@ -21,7 +22,8 @@ export interface Population {
   readOnly: boolean;
 }
 
-export type Progress = (copied: Copied) => void;
+/** Told of a copy now and then: what was copied so far, of about so many files. */
+export type Progress = (copied: Copied, files: number) => void;
 
 const COPY = 'tree';
 /** How long others wait for their turn, in milliseconds. */
@@ -74,13 +76,19 @@ async function copy(original: number, hidden: HiddenDirectory, progress: Progres
   // On btrfs a subvolume, so that snapshots can be made of it.
   if (!createSubvolume(hidden.fd, COPY)) syscall('mkdirat', hidden.fd, COPY, 0o700);
   using to = openDirectory(hidden.fd, COPY);
+  const files = progress ? countIn(mount.fd) : 0;
   let turn = performance.now();
   for (const copied of copyTree(from.fd, to.fd, fileStatus(hidden.fd))) {
     if (performance.now() - turn < LONGEST_TURN) continue;
-    progress?.(copied);
+    progress?.(copied, files);
     await nextTurn();
     turn = performance.now();
   }
+}
+
+function countIn(mount: number): number {
+  using directory = openDirectory(mount, '.');
+  return countFiles(directory.fd);
 }
 
 const openDirectory = (at: number, name: string): OwnedFd =>

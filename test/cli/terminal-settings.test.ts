@@ -1,5 +1,5 @@
 /** The caller's terminal: raw while the console is interactive, and as it was before whatever ends nspawn. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -64,6 +64,10 @@ it('restored while nspawn is stopped, and raw again when it goes on', async () =
     const raw = session.settings();
     session.child.kill('SIGTSTP');
     await eventually('the terminal is not raw', () => session.settings() !== raw);
+    // Until then it would go on before it stops.
+    await eventually('it is stopped', () =>
+      /^State:\tT/m.test(readFileSync(`/proc/${session.child.pid}/status`, 'utf8')),
+    );
     session.child.kill('SIGCONT');
     await eventually('the terminal is raw', () => session.settings() === raw);
     session.type('\r');

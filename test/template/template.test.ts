@@ -146,7 +146,7 @@ check('on a terminal a line tells how far it is, and goes', async () => {
   const words = [`--template=${template}`, '-D', `${at.path}/new`, '--timezone=off', '/bin/echo', 'done'];
   await using session = atTerminal([...NSPAWN, ...words]);
   assert.is(await session.ended, 0);
-  const shown = /\rCopying .*\/template: [\d,]+ files, [\d.]+ MB\x1b\[K/;
+  const shown = /\rCopying .*\/template [█░]{20} [ \d]{3} % {2}[\d,]+ files, [\d.]+ MB\x1b\[K/;
   assert.match(session.screen(), shown);
   assert.match(session.screen(), /MB\x1b\[K\r\x1b\[K/);
 });
