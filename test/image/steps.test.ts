@@ -47,7 +47,7 @@ async function during<Result>(plan: Plan, look: (pid: number) => Result): Promis
 
 it('a step that fails stops the start, whichever it is, and lets go of the image', async () => {
   const image = busyboxDisk(join(directory.path, 'steps.raw'));
-  const impossible = must({ do: 'mount', type: 'no-such-file-system', path: '/proc', options: [], attributes: 0 });
+  const impossible = must({ do: 'mount', type: 'no-such-file-system', path: '/', options: [], attributes: 0 });
   const binds = [{ source: '+/home', destination: '/mnt', readOnly: true, recursive: true }];
   for (const options of [
     { image, binds },
@@ -58,7 +58,7 @@ it('a step that fails stops the start, whichever it is, and lets go of the image
     for (let n = 0; n <= plan.steps.length; n++) {
       const steps = plan.steps.toSpliced(n, 0, impossible);
       const message = await during({ ...plan, steps }, () => 'it has started').catch((error: Error) => error.message);
-      assert.match(message, /^mounting no-such-file-system on \/proc: [^\n]*No such device \(ENODEV\)$/, `step ${n}`);
+      assert.match(message, /^mounting no-such-file-system on \/: [^\n]*No such device \(ENODEV\)$/, `step ${n}`);
       assert.equal(loopsOf(image), [], `step ${n}`);
     }
   }
