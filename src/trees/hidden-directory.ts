@@ -35,6 +35,8 @@ const MOST_TRIES = 100;
 export function makeHiddenDirectory(path: string, log: Logger): HiddenDirectory {
   using made = new DisposableStack();
   const parent = made.use(openDirectory(path));
+  // First of all, and so withdrawn last of all.
+  made.use(cleanedUpAfterUs(path));
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const name = `${HIDDEN_PREFIX}${randomDigits()}`;
     syscall('mkdirat', parent.fd, name, MODE);
@@ -45,7 +47,6 @@ export function makeHiddenDirectory(path: string, log: Logger): HiddenDirectory 
     made.defer(() => remove(parent.fd, name, path, log));
     // Its lock goes with the janitor that has ended what uses it, not with us.
     made.use(entrust([directory.fd], () => []));
-    made.use(cleanedUpAfterUs(path));
     const held = made.move();
     return { fd: directory.fd, parent: parent.fd, name, [Symbol.dispose]: () => held.dispose() };
   }

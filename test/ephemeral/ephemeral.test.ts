@@ -17,6 +17,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { spawn } from '../../src/index.ts';
 import { NSPAWN, nspawn } from '../cli/support.ts';
+import { eventually } from '../console/support.ts';
 import { commandLine, idle, run, shell, startError } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox } from '../support/tree.ts';
@@ -238,6 +239,16 @@ needs([root, busybox, tool('strace')])('other containers load nothing of it', ()
     loaded.filter(path => /src\/trees|container\/(ephemeral|template|prepared)|syscalls\/(btrfs|directory)/.test(path)),
     [],
   );
+});
+
+needs([root, busybox, tool('strace')])('nothing is left when nspawn is killed before it has the lock', async () => {
+  using at = place();
+  // The first one is that of the tree.
+  const killing = ['strace', '-f', '-o', '/dev/null', '-e', 'inject=flock:signal=SIGKILL:when=2'];
+  const words = ['-q', '-P', '-x', '-D', at.tree, '--timezone=off', '--resolv-conf=off', '/bin/true'];
+  const { status } = await nspawn(words, { command: [...killing, ...NSPAWN] });
+  assert.is(status, 'SIGKILL');
+  await eventually('what was made is removed', () => at.hidden().length === 0);
 });
 
 test.run();
