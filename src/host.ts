@@ -55,6 +55,13 @@ export function readIfThere(path: string): Buffer | undefined {
   return readAll(file.fd, LARGEST_FILE);
 }
 
+/** Writes a file that is there in one call, as those of /proc and of cgroups want it. Throws SyscallError. */
+export function writeHostFile(path: string, text: string): void {
+  using file = owned(syscall('openat', AT.FDCWD, path, O.WRONLY | O.CLOEXEC, 0));
+  const bytes = Buffer.from(text);
+  syscall('write', file.fd, bytes, bytes.length);
+}
+
 const openForReading = (path: string) =>
   call('openat', AT.FDCWD, path, O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
 

@@ -11,7 +11,6 @@ const BTRFS_IOC = {
   SUBVOL_CREATE: 0x5000940e,
   SNAP_DESTROY: 0x5000940f,
   SNAP_CREATE_V2: 0x50009417,
-  SUBVOL_GETFLAGS: 0x80089419,
   SUBVOL_SETFLAGS: 0x4008941a,
   GET_SUBVOL_ROOTREF: 0xd000943d,
   INO_LOOKUP_USER: 0xd000943e,
@@ -44,7 +43,7 @@ export function isSubvolume(fd: number): boolean {
 }
 
 /** The magic number of the file system that a descriptor is on, linux/magic.h. Throws SyscallError. */
-export function fileSystemType(fd: number): number {
+function fileSystemType(fd: number): number {
   // struct statfs of 64-bit machines: the type is the first of its words.
   const words = new BigInt64Array(15);
   perform(call('fstatfs', fd, { out: new Uint8Array(words.buffer) }));
@@ -69,13 +68,6 @@ export function createSubvolume(at: number, name: Name): boolean {
 export function destroySubvolume(at: number, name: Name): boolean {
   const destroy = call('ioctl', at, BTRFS_IOC.SNAP_DESTROY, volArgs(VOL_ARGS, 0, name));
   return perform(allowing(destroy, 'ENOTEMPTY')) >= 0;
-}
-
-/** Whether a subvolume can be written to. Throws SyscallError. */
-export function isReadOnlySubvolume(fd: number): boolean {
-  const flags = new BigUint64Array(1);
-  perform(call('ioctl', fd, BTRFS_IOC.SUBVOL_GETFLAGS, { out: new Uint8Array(flags.buffer) }));
-  return (flags[0]! & BTRFS_SUBVOL_RDONLY) !== 0n;
 }
 
 /** Makes a subvolume read-only, or writable. Throws SyscallError. */

@@ -3,11 +3,7 @@
  * and allows 128 by itself: see inotify(7). A systemd with its services takes some five, so with two dozen containers
  * whatever starts next fails with "Too many open files".
  */
-import { call } from '../../syscalls/call.ts';
-import { AT, O } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
-import { perform, syscall } from '../../syscalls/syscall.ts';
-import { readHostFile } from '../host.ts';
+import { readHostFile, writeHostFile } from '../host.ts';
 import type { Logger } from '../log.ts';
 
 const LIMIT = '/proc/sys/fs/inotify/max_user_instances';
@@ -20,8 +16,6 @@ export function makeRoomForInotify(containers: number, log: Logger): void {
   const needed = INSTANCES.host + containers * INSTANCES.perContainer;
   if (limit >= needed) return;
   // Twice that, so that this is seldom done.
-  const raised = Buffer.from(`${2 * needed}`);
-  using file = owned(perform(call('openat', AT.FDCWD, LIMIT, O.WRONLY | O.CLOEXEC, 0)));
-  syscall('write', file.fd, raised, raised.length);
-  log.info(`raised fs.inotify.max_user_instances from ${limit} to ${raised}, for ${containers} containers`);
+  writeHostFile(LIMIT, `${2 * needed}`);
+  log.info(`raised fs.inotify.max_user_instances from ${limit} to ${2 * needed}, for ${containers} containers`);
 }

@@ -15,7 +15,7 @@ import { payloadEnvironment } from '../execute/environment.ts';
 import { limitPieces } from '../execute/limits.ts';
 import { candidates, confinement, execFirst, identity, signals, startInit, streamCalls } from '../execute/payload.ts';
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
-import { readHostFile } from '../host.ts';
+import { readHostFile, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
 import { hierarchiesOf, isManaged, isUnified } from '../plan/cgroups.ts';
 import type { Payload } from '../plan/steps.ts';
@@ -74,7 +74,9 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
     ...(cgroup !== undefined && { cgroup }),
   });
   for (const hierarchy of cgroups.filter(each => !isUnified(each))) {
-    attempt("moving into the container's cgroup", () => adopt(cgroupDirectory(hierarchy), agent.pid));
+    attempt("moving into the container's cgroup", () =>
+      writeHostFile(`${cgroupDirectory(hierarchy)}/cgroup.procs`, `${agent.pid}`),
+    );
   }
   attempt(`joining the container ${record.machine}`, () => agent.run([joinNamespaces(pidfd, NAMESPACES)]));
 
@@ -102,13 +104,6 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
 
 const openDirectory = (path: string): OwnedFd =>
   owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
-
-/** Moves a process into a cgroup. Throws SyscallError. */
-function adopt(directory: string, pid: number): void {
-  using file = owned(syscall('openat', AT.FDCWD, `${directory}/cgroup.procs`, O.WRONLY | O.CLOEXEC, 0));
-  const text = Buffer.from(`${pid}`);
-  syscall('write', file.fd, text, text.length);
-}
 
 /** What holds for the container holds for the command: proc_pid_status(5). */
 function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinOptions): Payload {

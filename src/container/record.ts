@@ -10,6 +10,7 @@ import { readAll } from '../../syscalls/file.ts';
 import { openProcess } from '../../syscalls/process.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { readIfThere } from '../host.ts';
+import { makeRuntimeDirectory, RUNTIME_DIRECTORY } from '../runtime-directory.ts';
 
 /** A container as others see it. */
 export interface ContainerRecord {
@@ -27,8 +28,8 @@ export interface ContainerRecord {
   killSignal?: number | undefined;
 }
 
-const ABOVE = '/run/nspawn';
-const DIRECTORY = `${ABOVE}/containers`;
+const NAME = 'containers';
+const DIRECTORY = `${RUNTIME_DIRECTORY}/${NAME}`;
 const LARGEST_RECORD = 65536;
 const pathOf = (pid: number) => `${DIRECTORY}/${pid}`;
 
@@ -37,9 +38,7 @@ export const forgetContainer = (pid: number): Call => call('unlinkat', AT.FDCWD,
 
 /** Puts a container on the list; disposing of it takes it off. Throws SyscallError where /run can't be written to. */
 export function listContainer(record: ContainerRecord): Disposable {
-  for (const directory of [ABOVE, DIRECTORY]) {
-    perform(allowing(call('mkdirat', AT.FDCWD, directory, 0o755), 'EEXIST'));
-  }
+  makeRuntimeDirectory(NAME);
   using undo = new DisposableStack();
   // It gets its name when it is locked and complete: nobody ever sees another.
   const file = undo.use(owned(syscall('openat', AT.FDCWD, DIRECTORY, O.TMPFILE | O.RDWR | O.CLOEXEC, 0o644)));

@@ -1,8 +1,8 @@
 /** From a plan to a running payload. */
 import { startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
-import { AT, CLONE, O } from '../../syscalls/constants.ts';
-import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { CLONE } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { killAndWait } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
@@ -12,6 +12,7 @@ import { openHostObject, openSource } from '../execute/host-objects.ts';
 import { type PreparedPayload, preparePayload, runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import { writeHostFile } from '../host.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
@@ -111,7 +112,11 @@ async function start(plan: Plan, { log, streams, runInTree, image, ephemeral }: 
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
   const { oomScoreAdjust: score } = plan.payload;
-  if (score !== undefined) attempt(`setting the OOM score adjustment to ${score}`, () => setOomScore(agent.pid, score));
+  if (score !== undefined)
+    attempt(`setting the OOM score adjustment to ${score}`, () =>
+      // proc_pid_oom_score_adj(5)
+      writeHostFile(`/proc/${agent.pid}/oom_score_adj`, `${score}`),
+    );
 
   runPayload(agent, prepared!, user);
   agent.detach();
@@ -163,15 +168,4 @@ async function resolveUser({ user }: Payload, pid: number, runInTree: RunInTree)
   if (isRoot(user)) return user === 'root' ? ROOT_USER : { ...ROOT_USER, name: user };
   using container = containerView(pid);
   return lookUpUser(user, container) ?? (await askGetent(user, runInTree));
-}
-
-/** proc_pid_oom_score_adj(5). Throws SyscallError. */
-function setOomScore(pid: number, score: number): void {
-  const fd = syscall('openat', AT.FDCWD, `/proc/${pid}/oom_score_adj`, O.WRONLY | O.CLOEXEC, 0);
-  try {
-    const text = Buffer.from(String(score));
-    syscall('write', fd, text, text.length);
-  } finally {
-    closeFd(fd);
-  }
 }

@@ -4,6 +4,7 @@ import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
 import type { VolatileMode } from '../options.ts';
 import { parseMountOptions } from '../plan/mount-options.ts';
+import { overlayInMemory } from '../plan/root.ts';
 import { type HostObject, must, type PlanPart, ROOT, type Step } from '../plan/steps.ts';
 import type { Disk } from './disk.ts';
 import type { Mount } from './dissect.ts';
@@ -55,19 +56,8 @@ function rootOf(root: HostObject, usr: 'in root' | 'elsewhere', volatile: Volati
         steps: [must({ do: 'bind', object: 'volatile /usr', path: '/usr' })],
       };
     case 'overlay':
-      return {
-        hostObjects: { 'volatile lower': root, 'volatile upper': SCRATCH },
-        before: [
-          must({
-            do: 'make overlay',
-            overlay: ROOT,
-            lower: ['volatile lower'],
-            upper: { object: 'volatile upper', directory: 'upper', work: 'work' },
-          }),
-        ],
-        // An overlay has its layers' nodes, and not that they are useless there.
-        steps: [must({ do: 'forbid devices', path: '/' })],
-      };
+      // An overlay has its layers' nodes, and not that they are useless there.
+      return { ...overlayInMemory(root), steps: [must({ do: 'forbid devices', path: '/' })] };
   }
 }
 

@@ -17,9 +17,9 @@ import { AT, LOCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { sleep } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
+import { makeRuntimeDirectory, RUNTIME_DIRECTORY } from '../runtime-directory.ts';
 import { atEnd, changedIfThere, isRefusal, type Network, sending } from './network.ts';
 
-const RUNTIME_DIRECTORY = '/run/nspawn';
 /** It stays: removing it would need a lock as well. */
 const LOCK_FILE = `${RUNTIME_DIRECTORY}/zones.lock`;
 /** What `ip link` shows as the alias of a bridge that we have made: the record of it, for as long as it is there. */
@@ -58,7 +58,7 @@ export function joinZone(bridge: string, network: Network, make: () => number): 
 }
 
 function openLock(): OwnedFd {
-  perform(allowing(call('mkdirat', AT.FDCWD, RUNTIME_DIRECTORY, 0o755), 'EEXIST'));
+  makeRuntimeDirectory();
   return owned(perform(call('openat', AT.FDCWD, LOCK_FILE, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600)));
 }
 

@@ -52,20 +52,20 @@ export function rootMounts(directory: string, view: RootView, volatile: Volatile
       };
     case 'overlay':
       // An overlay has nothing of the mounts below its layers.
-      return {
-        hostObjects: {
-          'volatile lower': tree(directory, { recursive: false }),
-          'volatile upper': { kind: 'scratch', readOnly: false },
-        },
-        before: [
-          must({
-            do: 'make overlay',
-            overlay: ROOT,
-            lower: ['volatile lower'],
-            upper: { object: 'volatile upper', directory: 'upper', work: 'work' },
-          }),
-        ],
-        steps: [],
-      };
+      return overlayInMemory(tree(directory, { recursive: false }));
   }
 }
+
+/** A root that is `lower` to begin with; what is written to it is in memory. */
+export const overlayInMemory = (lower: HostObject): PlanPart => ({
+  hostObjects: { 'volatile lower': lower, 'volatile upper': { kind: 'scratch', readOnly: false } },
+  before: [
+    must({
+      do: 'make overlay',
+      overlay: ROOT,
+      lower: ['volatile lower'],
+      upper: { object: 'volatile upper', directory: 'upper', work: 'work' },
+    }),
+  ],
+  steps: [],
+});
