@@ -1,7 +1,7 @@
 /** The verbs for containers that run: list, exec, kill, poweroff and wait. */
 import { spawn as spawnProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -159,6 +159,19 @@ it('a command ends with its nspawn, and with its container', async () => {
   assert.is(status, 255);
 });
 
+/** fdinfo has the line `Pid:` for pidfds alone: proc_pid_fdinfo(5). */
+function holdsPidfd(pid: number): boolean {
+  const directory = `/proc/${pid}/fdinfo`;
+  return readdirSync(directory).some(fd => {
+    try {
+      return /^Pid:/m.test(readFileSync(`${directory}/${fd}`, 'utf8'));
+    } catch {
+      // It has been closed.
+      return false;
+    }
+  });
+}
+
 it('kill, poweroff and wait', async () => {
   const machine = named('signals');
   const init = 'trap "exit 5" USR1; trap "exit 6" TERM; echo ready; while :; do sleep 0.1; done';
@@ -168,9 +181,12 @@ it('kill, poweroff and wait', async () => {
     return container;
   };
   const asked = await start({ killSignal: 10 });
-  const waiting = nspawn(['wait', machine]);
+  const waiting = spawnProcess(NSPAWN[0]!, [...NSPAWN.slice(1), 'wait', machine], { stdio: 'inherit' });
+  const waited = once(waiting, 'exit');
+  // Had it not found the container before that is gone, it would rightly complain.
+  await eventually('it waits for the container', () => holdsPidfd(waiting.pid!));
   assert.equal(await nspawn(['poweroff', machine]), { status: 0, stdout: '', stderr: '' });
-  assert.equal([await asked.exited, (await waiting).status], [{ exitStatus: 5 }, 0]);
+  assert.equal([await asked.exited, await waited], [{ exitStatus: 5 }, [0, null]]);
 
   const signalled = await start();
   const refusal = `shutting down ${machine}: it runs no init that could be asked; see nspawn kill\n`;
