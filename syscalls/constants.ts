@@ -70,6 +70,7 @@ export const MOUNT_ATTR = {
   NOATIME: 0x10,
   STRICTATIME: 0x20,
   _ATIME: 0x70,
+  IDMAP: 0x100000,
   NOSYMFOLLOW: 0x200000,
 } as const;
 

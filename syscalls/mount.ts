@@ -25,20 +25,28 @@ export const cloneTree = (at: Fd, path: string, options: { recursive: boolean })
     OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (path === '' ? AT.EMPTY_PATH : 0) | (options.recursive ? AT.RECURSIVE : 0),
   );
 
+interface MountChange {
+  /** MOUNT_ATTR bits. */
+  set?: number;
+  clear?: number;
+  /** MS.SLAVE and its like. */
+  propagation?: number;
+  /** Descriptor of the user namespace that MOUNT_ATTR.IDMAP is about. */
+  userNamespace?: number;
+}
+
 /** struct mount_attr, linux/mount.h: what to set, what to clear, propagation, user namespace; each a word. */
-function mountAttr(change: { set?: number; clear?: number; propagation?: number }): Uint8Array {
+function mountAttr(change: MountChange): Uint8Array {
   const words = new Uint32Array(8);
   words[0] = change.set ?? 0;
   words[2] = change.clear ?? 0;
   words[4] = change.propagation ?? 0;
+  words[6] = change.userNamespace ?? 0;
   return new Uint8Array(words.buffer);
 }
 
-/** Changes a mount's attributes (MOUNT_ATTR) or propagation (MS.SLAVE, …), and with `recursive` those below it. */
-export function setMountAttributes(
-  mount: Fd,
-  change: { set?: number; clear?: number; propagation?: number; recursive?: boolean },
-): Call {
+/** Changes a mount's attributes or propagation, and with `recursive` those below it. */
+export function setMountAttributes(mount: Fd, change: MountChange & { recursive?: boolean }): Call {
   const attr = mountAttr(change);
   const flags = AT.EMPTY_PATH | (change.recursive ? AT.RECURSIVE : 0);
   return call('mount_setattr', fdOf(mount), '', flags, attr, attr.length);
