@@ -105,7 +105,9 @@ export const MAP = { SHARED: 1, PRIVATE: 2, ANONYMOUS: 0x20 } as const;
 
 /** linux/memfd.h, linux/fcntl.h */
 export const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2, NOEXEC_SEAL: 8, EXEC: 0x10 } as const;
-export const F = { SETFD: 2, GETFL: 3, SETFL: 4, ADD_SEALS: 1033 } as const;
+export const F = { SETFD: 2, GETFL: 3, SETFL: 4, OFD_SETLK: 37, ADD_SEALS: 1033 } as const;
+/** asm-generic/fcntl.h */
+export const F_WRLCK = 1;
 export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const;
 
 /** linux/prctl.h */

@@ -1,0 +1,71 @@
+/**
+ * The right to a range of user ids, for as long as a container uses it: a lock on a file named by the first id. It is
+ * systemd-nspawn's own, so that each of the two programs sees what the other has: make_lock_file() in systemd.
+ */
+import { entrust } from '../../syscalls/agent/janitor.ts';
+import { allowing, call } from '../../syscalls/call.ts';
+import { AT, F, F_WRLCK, O } from '../../syscalls/constants.ts';
+import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { fileStatus } from '../../syscalls/file.ts';
+import { killAndWait } from '../../syscalls/process.ts';
+import { perform, syscall } from '../../syscalls/syscall.ts';
+
+const SYSTEMD = '/run/systemd';
+const DIRECTORY = `${SYSTEMD}/nspawn-uid`;
+
+/** Disposing of it lets the range go. */
+export interface Lease extends Disposable {
+  /** The first of the ids. */
+  base: number;
+  /** If this process is killed, the one behind the pidfd uses the ids until it is killed as well. Throws as entrust(). */
+  belongsTo(pidfd: number): void;
+}
+
+/** Takes the lease of a range; undefined if somebody has it. Throws SyscallError where /run can't be written to. */
+export function takeLease(base: number): Lease | undefined {
+  const path = `${DIRECTORY}/${base}`;
+  using undo = new DisposableStack();
+  const file = lock(path);
+  if (!file) return undefined;
+  undo.use(file);
+  // Only who has the lock may remove the file.
+  const remove = allowing(call('unlinkat', AT.FDCWD, path, 0), 'ENOENT');
+  undo.defer(() => perform(remove));
+  let will: Disposable = entrust([file.fd], () => [remove]);
+  undo.defer(() => will[Symbol.dispose]());
+  const held = undo.move();
+  return {
+    base,
+    belongsTo(pidfd) {
+      const later = entrust([file.fd, pidfd], ([, process]) => [...killAndWait(process!), remove]);
+      will[Symbol.dispose]();
+      will = later;
+    },
+    [Symbol.dispose]: () => held.dispose(),
+  };
+}
+
+/** The file, locked and in its place; undefined if somebody else has it. */
+function lock(path: string): OwnedFd | undefined {
+  for (const directory of [SYSTEMD, DIRECTORY]) {
+    perform(allowing(call('mkdirat', AT.FDCWD, directory, 0o755), 'EEXIST'));
+  }
+  const flags = O.RDWR | O.CREAT | O.NOFOLLOW | O.NOCTTY | O.CLOEXEC;
+  for (;;) {
+    using undo = new DisposableStack();
+    const file = undo.use(owned(syscall('openat', AT.FDCWD, path, flags, 0o600)));
+    // One of fcntl(2)'s locks that belong to the open file: flock(2) has others, which these don't see.
+    if (perform(allowing(call('fcntl', file.fd, F.OFD_SETLK, wholeFile()), 'EAGAIN', 'EACCES')) < 0) return undefined;
+    // Who had it before may have removed it since it was opened.
+    if (fileStatus(file.fd).links === 0) continue;
+    undo.move();
+    return file;
+  }
+}
+
+/** struct flock, asm-generic/fcntl.h: type, whence, and as words start, length (0 is all) and process. */
+function wholeFile(): Uint8Array {
+  const bytes = new Uint8Array(32);
+  new DataView(bytes.buffer).setInt16(0, F_WRLCK, true);
+  return bytes;
+}
