@@ -93,6 +93,8 @@ export interface ContainerOptions {
   /** Capability names such as CAP_NET_ADMIN, or 'all'. */
   capabilities?: string[];
   dropCapabilities?: string[];
+  /** Capability names that the payload's programs get, whoever its user is. */
+  ambientCapabilities?: string[];
   noNewPrivileges?: boolean;
   rlimits?: Rlimit[];
   /** -1000 to 1000, see proc_pid_oom_score_adj(5). */

@@ -113,6 +113,7 @@ export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const;
 /** linux/prctl.h */
 export const PR = {
   SET_PDEATHSIG: 1,
+  SET_KEEPCAPS: 8,
   SET_NAME: 15,
   SET_SECCOMP: 22,
   CAPBSET_READ: 23,
@@ -120,7 +121,7 @@ export const PR = {
   SET_NO_NEW_PRIVS: 38,
   CAP_AMBIENT: 47,
 } as const;
-export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+export const PR_CAP_AMBIENT = { RAISE: 2, CLEAR_ALL: 4 } as const;
 
 /** linux/seccomp.h */
 export const SECCOMP_SET_MODE_FILTER = 1;

@@ -1,6 +1,6 @@
 /** Processes by their pidfd, and what a process may change about itself. */
 import { allowing, type Call, call } from './call.ts';
-import { CLD, P, PR, PR_CAP_AMBIENT_CLEAR_ALL, SIG, SIG_SETMASK, W } from './constants.ts';
+import { CLD, P, PR, PR_CAP_AMBIENT, SIG, SIG_SETMASK, W } from './constants.ts';
 import { readableWithin } from './fd.ts';
 import { perform, syscall } from './syscall.ts';
 
@@ -105,21 +105,27 @@ export const ALL_SIGNALS = new Uint8Array(SIGSET_SIZE).fill(0xff);
 export const dieWithParent: Call = call('prctl', PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0);
 export const noNewPrivileges: Call = call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 export const dropBounding = (capability: number): Call => call('prctl', PR.CAPBSET_DROP, capability, 0, 0, 0);
-export const clearAmbient: Call = call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+export const clearAmbient: Call = call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT.CLEAR_ALL, 0, 0, 0);
+/** The capability must be permitted and inheritable: see capabilities(7). */
+export const raiseAmbient = (capability: number): Call =>
+  call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT.RAISE, capability, 0, 0);
+/** A change from root to another user leaves the capabilities permitted, up to the next execve. */
+export const keepCapabilities: Call = call('prctl', PR.SET_KEEPCAPS, 1, 0, 0, 0);
 
 /** linux/capability.h: _LINUX_CAPABILITY_VERSION_3 */
 const CAPABILITY_VERSION = 0x20080522;
 
 /**
- * Empties the inheritable set of an agent, which has this process's sets; see capset(2). Left alone, it would hand
- * what nspawn's caller inherited on to programs with file capabilities. Throws SyscallError.
+ * Makes these capabilities, as bits by their numbers, the inheritable set of an agent, which has this process's sets; see
+ * capset(2). Left alone, it would hand what nspawn's caller inherited on to programs with file capabilities. Throws
+ * SyscallError.
  */
-export function clearInheritable(): Call {
+export function setInheritable(mask: bigint): Call {
   // Twice (for 32 capabilities each) effective, permitted, inheritable.
   const sets = new Uint32Array(6);
   syscall('capget', capabilityHeader(), { out: new Uint8Array(sets.buffer) });
-  sets[2] = 0;
-  sets[5] = 0;
+  sets[2] = Number(mask & 0xffffffffn);
+  sets[5] = Number(mask >> 32n);
   return call('capset', capabilityHeader(), new Uint8Array(sets.buffer));
 }
 

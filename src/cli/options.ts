@@ -1,4 +1,4 @@
-import { parseCapabilities } from '../options/capabilities.ts';
+import { parseAmbientCapabilities, parseCapabilities } from '../options/capabilities.ts';
 import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from '../options/identity.ts';
 import {
@@ -271,6 +271,14 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'CAP[,CAP...]',
         help: 'Drop these capabilities, or all',
         set: (text, draft) => ({ dropCapabilities: [...(draft.dropCapabilities ?? []), ...parseCapabilities(text)] }),
+      },
+      {
+        name: 'ambient-capability',
+        value: 'CAP[,CAP...]',
+        help: 'Give these capabilities to the programs of the payload, whoever its user is',
+        set: (text, draft) => ({
+          ambientCapabilities: [...(draft.ambientCapabilities ?? []), ...parseAmbientCapabilities(text)],
+        }),
       },
       {
         name: 'no-new-privileges',

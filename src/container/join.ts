@@ -86,7 +86,7 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
     { doing: 'connecting the standard streams', calls: streamCalls(streams) },
     ...limitPieces([]),
     ...confinement(payload),
-    { doing: `becoming the user ${user.name}`, calls: identity(user) },
+    { doing: `becoming the user ${user.name}`, calls: identity(user, 0n) },
     // Others have none left.
     ...(user.uid === 0 ? [{ doing: 'giving up capabilities', calls: [setCapabilities(payload.capabilities)] }] : []),
     startInit('nspawn-exec'),
@@ -116,6 +116,7 @@ function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinO
     user: 'root',
     environment,
     capabilities: BigInt(`0x${field('CapBnd')}`),
+    ambientCapabilities: 0n,
     noNewPrivileges: field('NoNewPrivs') === '1',
     rlimits: [],
     ...(chdir !== undefined && { chdir }),

@@ -8,15 +8,17 @@ import { hostArchitecture } from '../../syscalls/machine.ts';
 import {
   ALL_SIGNALS,
   clearAmbient,
-  clearInheritable,
   defaultSignalAction,
   dieWithParent,
   dropBounding,
+  keepCapabilities,
   NO_SIGNALS,
   noNewPrivileges,
+  raiseAmbient,
   setAffinity,
   setGid,
   setGroups,
+  setInheritable,
   setName,
   setPersonality,
   setSignalMask,
@@ -26,7 +28,7 @@ import {
 import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import { readHostFile } from '../host.ts';
-import { capabilityNames } from '../options/capabilities.ts';
+import { capabilityNumbers } from '../options/capabilities.ts';
 import type { Payload } from '../plan/steps.ts';
 import { type Piece, StepError } from './attempt.ts';
 import { payloadEnvironment, variable } from './environment.ts';
@@ -83,7 +85,7 @@ export function runPayload(agent: Agent, { payload, confine, session, signals }:
   const pieces = [
     ...confine,
     session,
-    { doing: `becoming the user ${user.name}`, calls: identity(user) },
+    { doing: `becoming the user ${user.name}`, calls: identity(user, payload.ambientCapabilities) },
     ...(chdir ? [{ doing: `changing into the directory ${chdir}`, calls: [change] }] : []),
     signals,
   ];
@@ -114,8 +116,14 @@ const session = (streams: Streams): Call[] => [
 ];
 
 /** What holds for whatever the payload becomes: system call filter, bounding set, personality. */
-export function confinement({ capabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload): Piece[] {
-  const dropped = capabilityNames.map((_, number) => number).filter(number => !((capabilities >> BigInt(number)) & 1n));
+export function confinement({
+  capabilities,
+  ambientCapabilities,
+  noNewPrivileges: never,
+  personality,
+  cpuAffinity,
+}: Payload): Piece[] {
+  const dropped = capabilityNumbers(~capabilities);
   return [
     ...(cpuAffinity?.length
       ? [{ doing: `running on the CPUs ${cpuAffinity.join(',')}`, calls: [setAffinity(cpuAffinity)] }]
@@ -132,7 +140,7 @@ export function confinement({ capabilities, noNewPrivileges: never, personality,
         // EINVAL: a capability that this kernel does not know.
         ...dropped.map(number => ({ ...dropBounding(number), allow: ['EINVAL'] })),
         clearAmbient,
-        clearInheritable(),
+        setInheritable(ambientCapabilities),
       ],
     },
   ];
@@ -154,12 +162,15 @@ function loadFilter(): Call {
   return call('seccomp', SECCOMP_SET_MODE_FILTER, 0, { bytes: header, pointers: [[8, program]] });
 }
 
-export function identity(user: User): Call[] {
+/** Becomes the user; `ambient` are the capabilities that its programs get, with bit N for capability N. */
+export function identity(user: User, ambient: bigint): Call[] {
   return [
     setUmask(0o022),
     setGroups(user.groups),
     setGid(user.gid),
+    ...(ambient ? [keepCapabilities] : []),
     setUid(user.uid),
+    ...capabilityNumbers(ambient).map(raiseAmbient),
     // A change of credentials has cleared it.
     dieWithParent,
   ];

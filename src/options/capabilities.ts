@@ -38,6 +38,13 @@ export function parseCapabilities(text: string): string[] {
     .map(parseCapability);
 }
 
+/** The same without `all`, for --ambient-capability=. Throws ValueError. */
+export function parseAmbientCapabilities(text: string): string[] {
+  const names = parseCapabilities(text);
+  if (names.includes('all')) throw takes('capabilities such as CAP_NET_ADMIN, separated by commas', text);
+  return names;
+}
+
 /**
  * The capabilities that the container keeps, as a set with bit N for capability N: the default set, those asked for,
  * CAP_NET_ADMIN with a private network, and of all these not the dropped ones. With `all` every one of the 64 bits is
@@ -49,8 +56,18 @@ export function retainedCapabilities(options: ContainerOptions): bigint {
   return granted & ~capabilitySet(options.dropCapabilities ?? []);
 }
 
-/** The set of capabilities with these names; `all` is every bit. */
-function capabilitySet(list: readonly string[]): bigint {
+/** Names of the ambient capabilities that the container doesn't keep, and that nobody in it can have. */
+export function ambientBeyondRetained(options: ContainerOptions): string[] {
+  const beyond = capabilitySet(options.ambientCapabilities ?? []) & ~retainedCapabilities(options);
+  return capabilityNumbers(beyond).map(number => capabilityNames[number]!);
+}
+
+/** Numbers of the capabilities in a set, of those that the table knows. */
+export const capabilityNumbers = (set: bigint): number[] =>
+  capabilityNames.map((_, number) => number).filter(number => (set >> BigInt(number)) & 1n);
+
+/** The set of capabilities with these names, bit N for capability N; `all` is every bit. */
+export function capabilitySet(list: readonly string[]): bigint {
   return list.reduce((set, name) => set | bit(name), 0n);
 }
 

@@ -1,5 +1,5 @@
 import type { ContainerOptions } from '../options.ts';
-import { parseCapabilities } from './capabilities.ts';
+import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
 import { parseAssignment } from './environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
 import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
@@ -50,6 +50,7 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
     o => o.readOnly && (o.volatile ?? 'no') !== 'no',
     '--read-only and --volatile may not be combined: --volatile has the root directory read-only below it already',
   ],
+  [o => o.boot && o.ambientCapabilities?.length, '--boot and --ambient-capability= may not be combined'],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
@@ -71,6 +72,7 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--kill-signal=', o => [o.killSignal], parseSignal],
   ['--capability=', o => o.capabilities, parseCapabilities],
   ['--drop-capability=', o => o.dropCapabilities, parseCapabilities],
+  ['--ambient-capability=', o => o.ambientCapabilities, parseAmbientCapabilities],
   ['--oom-score-adjust=', o => [o.oomScoreAdjust], parseOomScoreAdjust],
   ['--cpu-affinity=', o => o.cpuAffinity, parseCpuList],
   ['--personality=', o => [o.personality], parsePersonality],
@@ -98,6 +100,12 @@ export function checkOptions(options: ContainerOptions): void {
   }
   const conflict = conflicts.find(([applies]) => applies(options));
   if (conflict) throw new UsageError(conflict[1]);
+  const [beyond] = ambientBeyondRetained(options);
+  if (beyond) {
+    throw new UsageError(
+      `--ambient-capability= has ${beyond}, which the container does not retain; see --capability= and --drop-capability=`,
+    );
+  }
   const missing = notYet.find(row => asksFor(row, options));
   if (missing) throw new UsageError(`${describe(missing, options)} is not supported yet`);
 }

@@ -4,7 +4,7 @@ import { SIG } from '../../syscalls/constants.ts';
 import { splitPath } from '../../syscalls/file.ts';
 import { canonicalPath, hostHas, hostName, hostStatus, isDirectory, readLink } from '../host.ts';
 import type { Image } from '../image/read-image.ts';
-import { retainedCapabilities } from '../options/capabilities.ts';
+import { capabilitySet, retainedCapabilities } from '../options/capabilities.ts';
 import { checkOptions, hasInterfaces } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
@@ -140,6 +140,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
       user: options.user ?? 'root',
       environment: options.environment ?? [],
       capabilities: retainedCapabilities(options),
+      ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,
       rlimits: options.rlimits ?? [],
       ...(uuid && { uuid }),

@@ -136,6 +136,8 @@ export interface Payload {
   uuid?: string;
   /** Bit N: capability N stays in the bounding set. */
   capabilities: bigint;
+  /** Bit N: the payload's programs get capability N, whoever its user is. */
+  ambientCapabilities: bigint;
   noNewPrivileges: boolean;
   rlimits: Rlimit[];
   cpuAffinity?: number[];

@@ -28,6 +28,8 @@ const conflicts: [options: ContainerOptions, line: string][] = [
   [{ ephemeral: true, linkJournal: 'try-guest' }, '--ephemeral and --link-journal= may not be combined'],
   [{ readOnly: true, volatile: 'yes' }, '--read-only and --volatile may not be combined'],
   [{ readOnly: true, volatile: 'overlay' }, '--read-only and --volatile may not be combined'],
+  [{ boot: true, ambientCapabilities: ['CAP_KILL'] }, '--boot and --ambient-capability= may not be combined'],
+  [{ ambientCapabilities: ['CAP_BPF'] }, '--ambient-capability= has CAP_BPF, which the container does not retain'],
   [{ networkBridge: 'a', networkZone: 'b' }, '--network-bridge= and --network-zone= may not be combined'],
   [{ networkNamespacePath: '/n', networkVeth: true }, '--network-namespace-path= and options that make or move'],
   [{ networkNamespacePath: '/n', networkMacvlans: ['a'] }, '--network-namespace-path= and options that make or move'],
@@ -67,6 +69,8 @@ const fine: ContainerOptions[] = [
   { networkZone: 'a', networkMacvlans: ['a', 'b:c'], networkIpvlans: ['a'], networkInterfaces: ['a:b', 'c'] },
   { networkBridge: 'a', networkVethExtra: ['a:b', 'c'] },
   { networkNamespacePath: '/a', privateNetwork: true },
+  { boot: true, ambientCapabilities: [] },
+  { ambientCapabilities: ['CAP_BPF'], capabilities: ['all'] },
 ];
 
 for (const options of fine) {
@@ -84,6 +88,7 @@ const badValues: [options: ContainerOptions, line: string][] = [
   [{ killSignal: 65 }, '--kill-signal= takes a signal'],
   [{ capabilities: ['CAP_KILL', 'CAP_FOO'] }, '--capability= takes capabilities'],
   [{ dropCapabilities: ['CAP_FOO'] }, '--drop-capability= takes capabilities'],
+  [{ ambientCapabilities: ['all'] }, '--ambient-capability= takes capabilities'],
   [{ oomScoreAdjust: 1.5 }, '--oom-score-adjust= takes a number from -1000 to 1000, not "1.5"'],
   [{ cpuAffinity: [0, -1] }, '--cpu-affinity= takes CPU numbers'],
   [{ personality: 'pdp11' }, '--personality= takes '],

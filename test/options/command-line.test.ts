@@ -67,6 +67,10 @@ const accepted: [words: string[], options: ContainerOptions][] = [
     { capabilities: ['CAP_NET_ADMIN', 'CAP_SYS_TIME', 'all', 'CAP_NET_ADMIN'] },
   ],
   [['--drop-capability=CAP_KILL', '--drop-capability='], { dropCapabilities: ['CAP_KILL'] }],
+  [
+    ['--ambient-capability=cap_kill,Chown', '--ambient-capability=', '--ambient-capability=5'],
+    { ambientCapabilities: ['CAP_KILL', 'CAP_CHOWN', 'CAP_KILL'] },
+  ],
   [['--no-new-privileges=yes'], { noNewPrivileges: true }],
   [['--no-new-privileges', 'off'], { noNewPrivileges: false }],
 

@@ -207,7 +207,7 @@ check('the payload', () => {
     user: 'guest',
     uuid: 'DEADBEEF-dead-beef-dead-beefdeadbeef',
   });
-  const { capabilities, ...rest } = payload;
+  const { capabilities, ambientCapabilities, ...rest } = payload;
   assert.equal(rest, {
     command: ['a', 'b c'],
     boot: false,
@@ -220,6 +220,7 @@ check('the payload', () => {
     chdir: '/x',
   });
   assert.ok(capabilities > 0n);
+  assert.is(ambientCapabilities, 0n);
   assert.is(planOf({ uuid: '0'.repeat(32) }).payload.uuid, undefined);
 });
 
