@@ -6,6 +6,7 @@
  *     for await (const chunk of container.stdout!) process.stdout.write(chunk);
  *     const { exitStatus } = await container.exited;
  */
+export type { Notification } from './container/notifications.ts';
 export { type ContainerRecord, listedContainers as containers } from './container/record.ts';
 export { type ExecOptions, type Executed, exec } from './exec.ts';
 export type { Logger, LogLevel } from './log.ts';

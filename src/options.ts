@@ -109,6 +109,10 @@ export interface ContainerOptions {
   timezone?: Timezone;
   privateNetwork?: boolean;
   shareSystem?: boolean;
+  /** The container is ready when its payload says so, by the socket that NOTIFY_SOCKET names: sd_notify(3). */
+  notifyReady?: boolean;
+  /** The payload gets such a socket. Implied by `notifyReady`. */
+  notifySocket?: boolean;
   /** Interfaces of the host to be moved: `HOST` or `HOST:CONTAINER`, with the name that it gets in the container. */
   networkInterfaces?: string[];
   /** Interfaces of the host to make one on: `HOST`, or `HOST:CONTAINER` with the new one's name. */

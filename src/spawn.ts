@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import type { OwnedFd } from '../syscalls/fd.ts';
 import { type Ending, signalProcess } from '../syscalls/process.ts';
+import type { Notification } from './container/notifications.ts';
 import type { PreparedRoot } from './container/prepared-root.ts';
 import { listContainer } from './container/record.ts';
 import { runInTree } from './container/run-in-tree.ts';
@@ -11,6 +12,7 @@ import { startContainer } from './container/start.ts';
 import { connect } from './container/stdio.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
+import { impliedOptions } from './options/implied.ts';
 import type { ContainerOptions } from './options.ts';
 import { imageOf } from './plan/image.ts';
 import { planContainer } from './plan/plan.ts';
@@ -32,6 +34,11 @@ export interface SpawnOptions extends ContainerOptions {
    * soon needs no watching. Default: 0.
    */
   patience?: number;
+  /**
+   * Hears what the payload says of itself by the socket that NOTIFY_SOCKET names, see sd_notify(3): it gets one if there
+   * is such a function.
+   */
+  onNotification?: (said: Notification) => void;
 }
 
 /** How a container ended. */
@@ -59,6 +66,11 @@ export interface Container extends AsyncDisposable {
   readonly stderr: Readable | null;
   /** Resolves when the container has ended and nothing is left of it. */
   readonly exited: Promise<Ended>;
+  /**
+   * Resolves when the container is ready: now, or with `notifyReady` when its payload says so. Rejects if it ends without
+   * having done so.
+   */
+  readonly ready: Promise<void>;
   /** How it ended; undefined while it runs. */
   readonly ending: Ended | undefined;
   /** Sends a signal, by default SIGKILL, to the container's first process; with SIGKILL all of them end. */
@@ -77,8 +89,9 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
-  const { stdio = 'pipe', logger = silentLogger, patience = 0, ...containerOptions } = options;
-  const how = { stdio, logger, patience };
+  const { stdio = 'pipe', logger = silentLogger, patience = 0, onNotification, ...others } = options;
+  const how = { stdio, logger, patience, onNotification };
+  const containerOptions = onNotification ? { ...others, notifySocket: true } : others;
   if (!needsPreparation(containerOptions)) return await spawnOn({ options: containerOptions }, how);
   const { prepareRoot } = await import('./container/prepared-root.ts');
   const root = await prepareRoot(containerOptions, logger);
@@ -91,6 +104,11 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
   }
 }
 
+/** How a container is run, beyond what it is. */
+type How = Required<Omit<SpawnOptions, keyof ContainerOptions | 'onNotification'>> & {
+  onNotification?: SpawnOptions['onNotification'];
+};
+
 /** Whether prepareRoot() has something to do. */
 export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boolean =>
   template !== undefined || ephemeral === true;
@@ -101,12 +119,17 @@ export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boo
  */
 export async function spawnOn(
   { options, ephemeral, image: opened }: Omit<PreparedRoot, keyof Disposable>,
-  { stdio, logger, patience }: Required<Omit<SpawnOptions, keyof ContainerOptions>>,
+  { stdio, logger, patience, onNotification }: How,
   owned?: PreparedRoot,
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const image = await imageOf(options);
   const plan = await planContainer(options, hasTerminal ? 'pty' : 'streams', image);
+
+  const { notifySocket, notifyReady } = impliedOptions(options);
+  const { makeNotifySocket, listen } = notifySocket ? await import('./container/notifications.ts') : {};
+  using failed = new DisposableStack();
+  const socket = makeNotifySocket && failed.use(makeNotifySocket());
 
   using connected = await connect(stdio);
   const { pid, pidfd, resources, released } = await startContainer(plan, {
@@ -114,9 +137,21 @@ export async function spawnOn(
     streams: connected.payload,
     runInTree: runInTree(options, image, ephemeral),
     ephemeral,
+    notifySocket: socket,
     ...(opened && { image: opened }),
   });
+  failed.move();
   const streams = connected.open();
+
+  const ready = Promise.withResolvers<void>();
+  // Whoever doesn't wait for it isn't interested in why it never came.
+  ready.promise.catch(() => {});
+  if (!notifyReady) ready.resolve();
+  const heard = (said: Notification) => {
+    if (said.ready) ready.resolve();
+    onNotification?.(said);
+  };
+  const listening = socket && listen?.(socket, { pid, asPid2: plan.payload.asPid2, log: logger, heard });
 
   const enlist = () => {
     try {
@@ -141,6 +176,8 @@ export async function spawnOn(
       resources.dispose();
       owned?.[Symbol.dispose]();
     }
+    listening?.finish();
+    ready.reject(new Error(`the container ${plan.machine} has ended without having said that it is ready`));
     if (released) await released();
     if (owned?.released) await owned.released();
     ending = describeEnding(how, plan.shareSystem);
@@ -157,6 +194,7 @@ export async function spawnOn(
     pid,
     ...streams,
     exited,
+    ready: ready.promise,
     get ending() {
       return ending;
     },

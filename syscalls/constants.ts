@@ -131,7 +131,9 @@ export const AF = { UNIX: 1, NETLINK: 16 } as const;
 export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, SEQPACKET: 5, CLOEXEC: 0o2000000, NONBLOCK: 0o4000 } as const;
 export const MSG = { DONTWAIT: 0x40, NOSIGNAL: 0x4000, CMSG_CLOEXEC: 0x40000000, TRUNC: 0x20, PEEK: 2 } as const;
 export const SOL_SOCKET = 1;
-export const SCM_RIGHTS = 1;
+export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
+/** asm-generic/socket.h */
+export const SO_PASSCRED = 16;
 export const NETLINK_ROUTE = 0;
 
 /** linux/wait.h */

@@ -21,12 +21,12 @@ async function main(words: readonly string[]): Promise<number> {
       (await import('./help.ts')).printVersion();
       return 0;
     case 'dry-run':
-      await (await import('./dry-run.ts')).printPlan(withTerm(line));
+      await (await import('./dry-run.ts')).printPlan(withEnvironment(line));
       return 0;
     case 'cleanup':
       return await runLogged(line, async log => (await import('./cleanup.ts')).cleanUp(line, log));
     case 'run':
-      return await runLogged(line, async log => (await import('./run.ts')).run(withTerm(line), log));
+      return await runLogged(line, async log => (await import('./run.ts')).run(withEnvironment(line), log));
   }
 }
 
@@ -64,11 +64,19 @@ async function traceCalls(log: CommandLineLogger): Promise<void> {
 const isResultOf = (argument: Argument): argument is ResultOf =>
   typeof argument === 'object' && argument !== null && 'resultOf' in argument;
 
-/** The payload sees the caller's terminal type, unless it is told another. */
-function withTerm(line: ParsedCommandLine): ParsedCommandLine {
-  const { TERM } = process.env;
-  if (TERM === undefined) return line;
-  return { ...line, options: { ...line.options, environment: [`TERM=${TERM}`, ...(line.options.environment ?? [])] } };
+/**
+ * With what the caller's environment means for the container: the payload sees its terminal type, unless it is told another,
+ * and is heard where somebody wants to know how it does.
+ */
+function withEnvironment(line: ParsedCommandLine): ParsedCommandLine {
+  const { TERM, NOTIFY_SOCKET } = process.env;
+  const { environment = [] } = line.options;
+  const options = {
+    ...line.options,
+    ...(TERM !== undefined && { environment: [`TERM=${TERM}`, ...environment] }),
+    ...(NOTIFY_SOCKET && { notifySocket: true }),
+  };
+  return { ...line, options };
 }
 
 /** For what is thrown in a place that nobody waits for: a line, not a stack trace. */

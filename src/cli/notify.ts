@@ -3,14 +3,48 @@ import process from 'node:process';
 import { call } from '../../syscalls/call.ts';
 import { AF, MSG, SOCK } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
+import { unixAddress } from '../../syscalls/socket.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { Notification } from '../container/notifications.ts';
 import type { Logger } from '../log.ts';
+import type { Container } from '../spawn.ts';
 
-/** struct sockaddr_un, unix(7): the family, then a path; an abstract name begins with a NUL, here written as `@`. */
+/** sun_path of struct sockaddr_un, unix(7). */
 const LONGEST_NAME = 108;
 
+/** What is told of one container, as systemd-nspawn tells it. */
+export interface Reports {
+  /** It runs. `isReady`: that is enough for the manager to go on. */
+  running(container: Pick<Container, 'pid'>, isReady: boolean): void;
+  /** What it says of itself; told when the manager knows that it runs. */
+  heard(said: Notification): void;
+}
+
+export function reports(log: Logger): Reports {
+  let waiting: Notification[] | undefined = [];
+  const passOn = ({ ready, status }: Notification) => {
+    if (ready) notify(log, 'READY=1');
+    if (status !== undefined) notify(log, `STATUS=Container running: ${status}`);
+  };
+  return {
+    running({ pid }, isReady) {
+      notify(log, ...(isReady ? ['READY=1'] : []), 'STATUS=Container running.', `X_NSPAWN_LEADER_PID=${pid}`);
+      waiting?.forEach(passOn);
+      waiting = undefined;
+    },
+    heard(said) {
+      if (waiting) waiting.push(said);
+      else passOn(said);
+    },
+  };
+}
+
+/** Tells that nspawn ends; `restart`: it is to be started again. */
+export const reportEnd = (log: Logger, restart: boolean): void =>
+  notify(log, 'STOPPING=1', `STATUS=${restart ? 'Restarting' : 'Terminating'}...`);
+
 /** Sends assignments such as `READY=1`; does nothing where nobody waits for them. A failure is a warning. */
-export function notify(log: Logger, ...assignments: string[]): void {
+function notify(log: Logger, ...assignments: string[]): void {
   const { NOTIFY_SOCKET: name } = process.env;
   if (!name) return;
   try {
@@ -23,8 +57,10 @@ export function notify(log: Logger, ...assignments: string[]): void {
   }
 }
 
+/** An abstract name begins with a NUL, which is written as `@`. */
 function socketAddress(name: string): Uint8Array {
-  const bytes = Buffer.from(name.replace(/^@/, '\0'));
-  if (!/^[/@]/.test(name) || bytes.length > LONGEST_NAME) throw new Error('it is neither a path nor an abstract name');
-  return Buffer.concat([new Uint8Array(new Uint16Array([AF.UNIX]).buffer), bytes]);
+  if (!/^[/@]/.test(name) || Buffer.byteLength(name) > LONGEST_NAME) {
+    throw new Error('it is neither a path nor an abstract name');
+  }
+  return unixAddress(name.replace(/^@/, '\0'));
 }

@@ -145,6 +145,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         set: text => ({ killSignal: parseSignal(text) }),
       },
       {
+        name: 'notify-ready',
+        value: 'BOOLEAN',
+        help: 'Tell the service manager that the container is ready when its init says so, not when that is started',
+        set: text => ({ notifyReady: parseBoolean(text) }),
+      },
+      {
         name: 'share-system',
         help: 'Share the PID, UTS and IPC namespaces with the host',
         set: () => ({ shareSystem: true }),

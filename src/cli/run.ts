@@ -25,15 +25,19 @@ const PATIENCE_MS = 5;
 export async function run(line: ParsedCommandLine, log: CommandLineLogger): Promise<number> {
   const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
   const status = line.quiet ? log.debug : log.info;
+  const manager = process.env['NOTIFY_SOCKET'] ? await import('./notify.ts') : undefined;
   const root = await prepared(line, { ...log, info: status });
+  let restart = false;
   try {
     for (;;) {
-      const ended = await runOnce(root, mode, status, log);
+      const ended = await runOnce(root, mode, status, log, manager);
       const { exitStatus } = describe(ended, status, log);
       if (ended.reboot !== 'restart') return exitStatus;
-      if (line.options.keepUnit) return EXIT_RESTART_UNIT;
+      restart = line.options.keepUnit ?? false;
+      if (restart) return EXIT_RESTART_UNIT;
     }
   } finally {
+    manager?.reportEnd(log, restart);
     root[Symbol.dispose]();
     await root.released?.();
   }
@@ -54,6 +58,7 @@ async function runOnce(
   mode: ConsoleMode,
   status: (message: string) => void,
   log: CommandLineLogger,
+  manager: typeof import('./notify.ts') | undefined,
 ): Promise<Named> {
   using opened = new DisposableStack();
   const pty = mode === 'pipe' ? undefined : openPty();
@@ -66,10 +71,16 @@ async function runOnce(
   const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
   // Before it runs, for it may be up before this process gets its next turn.
   using signals = watchSignals(log);
-  await using container = await spawnOn(root, { stdio, logger: log, patience: PATIENCE_MS });
+  const reports = manager?.reports(log);
+  await using container = await spawnOn(root, {
+    stdio,
+    logger: log,
+    patience: PATIENCE_MS,
+    onNotification: reports?.heard,
+  });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';
   status(`Spawning container ${container.machine} on ${container.directory}.${hint}`);
-  if (process.env['NOTIFY_SOCKET']) await tellManager(container, log);
+  reports?.running(container, !root.options.notifyReady);
   await log.release();
 
   signals.passTo(container);
@@ -81,14 +92,6 @@ async function runOnce(
   await forwarder?.finish();
   log.rawTerminal = false;
   return { ...ended, machine: container.machine };
-}
-
-/** As systemd-nspawn does: it is ready once the container runs; whether that is, is not waited for. */
-async function tellManager({ pid, exited }: Container, log: CommandLineLogger): Promise<void> {
-  const { notify } = await import('./notify.ts');
-  notify(log, 'READY=1', 'STATUS=Container running.', `X_NSPAWN_LEADER_PID=${pid}`);
-  const ending = () => notify(log, 'STOPPING=1', 'STATUS=Terminating...');
-  exited.then(ending, ending);
 }
 
 type Named = Ended & { machine: string };

@@ -7,7 +7,7 @@
 import { startAgent } from '../../syscalls/agent/agent.ts';
 import { call } from '../../syscalls/call.ts';
 import { AT, CLONE, O, TIOC } from '../../syscalls/constants.ts';
-import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { duplicate, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { dieWithParent, joinNamespaces, setCapabilities } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
@@ -23,7 +23,6 @@ import { containerView } from '../root-view.ts';
 import { cgroupDirectory } from './payload-cgroups.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
 import type { PayloadStreams } from './start.ts';
-import { duplicate } from './stdio.ts';
 
 /** What is to run in a container. */
 export interface JoinOptions {

@@ -43,6 +43,8 @@ export interface StartOptions {
   runInTree: (command: string[], image?: OpenImage) => ReturnType<RunInTree>;
   /** What is open of the disk image; opened, and waited for at its end, if not given. */
   image?: OpenImage;
+  /** For a plan with one: where the payload's words for its NOTIFY_SOCKET arrive. */
+  notifySocket?: OwnedFd | undefined;
   /** For a plan with one; it must live as long as the container does. */
   ephemeral?: EphemeralRoot | undefined;
 }
@@ -61,7 +63,8 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
   }
 }
 
-async function start(plan: Plan, { log, streams, runInTree, image, ephemeral }: StartOptions): Promise<Started> {
+async function start(plan: Plan, options: StartOptions): Promise<Started> {
+  const { log, streams, runInTree, image, ephemeral, notifySocket } = options;
   using resources = new DisposableStack();
   using root = image ? undefined : (ephemeral?.view() ?? viewRoot(plan.directory));
   if (root) checkTree(plan, root);
@@ -76,7 +79,7 @@ async function start(plan: Plan, { log, streams, runInTree, image, ephemeral }: 
     // What is in an image is taken from there by a step.
     if (image && isInRoot(object)) continue;
     const opened = attempt(`opening ${describeObject(object, key)}`, () =>
-      openHostObject(object, { root, ephemeral, console, image }),
+      openHostObject(object, { root, ephemeral, console, notifySocket, image }),
     );
     fds.set(key, objects.use(opened).fd);
   }

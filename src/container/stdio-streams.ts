@@ -1,12 +1,12 @@
 /** Pipes and pseudo terminals whose other side are node's streams. */
 import type { Writable } from 'node:stream';
 import { O } from '../../syscalls/constants.ts';
-import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { openPty, setWindowSize } from '../../syscalls/tty.ts';
 import { type FdReadable, readableFrom } from '../streams/readable.ts';
 import { writableTo } from '../streams/writable.ts';
-import { type Connected, duplicate } from './stdio.ts';
+import type { Connected } from './stdio.ts';
 
 export function connectPipes(): Connected {
   using made = new DisposableStack();

@@ -1,7 +1,7 @@
 /** What a payload's standard streams are connected to, and this side of them. */
 import type { Readable, Writable } from 'node:stream';
 import { F, O } from '../../syscalls/constants.ts';
-import { F_DUPFD_CLOEXEC, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { standardEnd } from '../console/standard-stream.ts';
 import type { Stdio } from '../spawn.ts';
@@ -63,5 +63,3 @@ function blockingCopy(fd: number): OwnedFd | undefined {
 
 /** asm-generic/fcntl.h: O_ACCMODE */
 const ACCESS_MODE = 3;
-/** Another descriptor for the same, under a number that an agent can have. */
-export const duplicate = (fd: number): OwnedFd => owned(passableFd(syscall('fcntl', fd, F_DUPFD_CLOEXEC, 0)));

@@ -1,7 +1,7 @@
 /** Opens what a container gets from its host, before the container exists. All of it ends up as descriptors. */
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, CLONE, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
-import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
+import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
@@ -18,6 +18,8 @@ export interface Origins {
   ephemeral: EphemeralRoot | undefined;
   /** The slave of the pseudo terminal. */
   console: OwnedFd | undefined;
+  /** The socket by which the payload tells how it does. */
+  notifySocket: OwnedFd | undefined;
   /** The disk image, where it is in one. */
   image: OpenImage | undefined;
 }
@@ -25,7 +27,10 @@ export interface Origins {
 /**
  * Opens an object as a detached mount, under a number that an agent can have. Throws an Error that says what is missing.
  */
-export function openHostObject(object: HostObject, { root, ephemeral, console, image }: Origins): OwnedFd {
+export function openHostObject(
+  object: HostObject,
+  { root, ephemeral, console, notifySocket, image }: Origins,
+): OwnedFd {
   switch (object.kind) {
     case 'tree':
       return openTree(object, root, ephemeral);
@@ -39,6 +44,9 @@ export function openHostObject(object: HostObject, { root, ephemeral, console, i
     case 'console':
       if (!console) throw new Error('setting up the console: there is no pseudo terminal');
       return owned(passableFd(perform(cloneTree(console.fd, '', { recursive: false }))));
+    case 'notify socket':
+      if (!notifySocket) throw new Error('nobody listens');
+      return duplicate(notifySocket.fd);
     case 'network namespace':
       return openNetworkNamespace(object.path);
   }

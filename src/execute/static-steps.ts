@@ -3,7 +3,7 @@
  * directory is the container's root; paths are resolved in it. What they open of the container stays open until the
  * payload starts, when everything is closed at once.
  */
-import { allowing, type Call, call } from '../../syscalls/call.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
@@ -16,8 +16,9 @@ import {
   setMountAttributes,
 } from '../../syscalls/mount.ts';
 import { setHostname, setUmask } from '../../syscalls/process.ts';
+import { unixAddress } from '../../syscalls/socket.ts';
 import { syscall } from '../../syscalls/syscall.ts';
-import { CONSOLE, type InterfaceAction, ROOT, type StepAction } from '../plan/steps.ts';
+import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '../plan/steps.ts';
 import { enterRoot } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
@@ -160,6 +161,26 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
   remove({ path }) {
     const { parent, name } = splitPath(path);
     return { calls: makeInDirectory(HERE, parent, at => [allowing(call('unlinkat', at, name, 0), 'ENOENT')]) };
+  },
+
+  'bind notify socket'({ path }, fds) {
+    const socket = fds.get(NOTIFY)!;
+    const { parent, name } = splitPath(path);
+    const directory = openInRoot(HERE, parent, O.PATH | O.DIRECTORY);
+    const address = unixAddress(name);
+    return {
+      calls: [
+        ...makeDirectories(HERE, parent, DIRECTORY_MODE),
+        directory,
+        allowing(call('unlinkat', resultOf(directory), name, 0), 'ENOENT'),
+        // bind(2) knows no directory but this one, and would follow symlinks in a longer path.
+        call('fchdir', resultOf(directory)),
+        call('bind', socket, address, address.length),
+        call('chdir', '/'),
+        call('close', resultOf(directory)),
+        call('close', socket),
+      ],
+    };
   },
 
   'set host name': ({ name }) => ({ calls: [setHostname(name)] }),

@@ -2,7 +2,8 @@ import type { ContainerOptions } from '../options.ts';
 
 /**
  * The options with what some of them imply, as systemd-nspawn has it: an interface for the container means a private
- * network, a bridge or a zone means a veth link, and a container that shares the system is not registered.
+ * network, a bridge or a zone means a veth link, a container that shares the system is not registered, and
+ * one that is to say when it is ready can.
  */
 export function impliedOptions(options: ContainerOptions): ContainerOptions {
   const networkVeth = options.networkVeth || options.networkBridge !== undefined || options.networkZone !== undefined;
@@ -17,5 +18,6 @@ export function impliedOptions(options: ContainerOptions): ContainerOptions {
     ...(networkVeth && { networkVeth }),
     ...((networkVeth || interfaces.length > 0) && { privateNetwork: true }),
     ...(options.shareSystem && { register: false }),
+    ...(options.notifyReady && { notifySocket: true }),
   };
 }

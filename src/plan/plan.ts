@@ -16,6 +16,7 @@ import { cgroupMounts, hierarchiesOf, isManaged, isUnified } from './cgroups.ts'
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
+import { notifySocket } from './notify-socket.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
 import {
   CONSOLE,
@@ -81,6 +82,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
   const custom = customMounts(options, { directory: looksLike, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
+  const notify = notifySocket(options);
   const hostObjects = {
     ...root.hostObjects,
     ...(console === 'pty' && { [CONSOLE]: { kind: 'console' } as const }),
@@ -89,6 +91,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...resolvConf.hostObjects,
     ...custom.hostObjects,
     ...networkNamespace(options),
+    ...notify.hostObjects,
   };
 
   const steps: Step[] = [
@@ -118,6 +121,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
+    ...notify.steps,
   ];
 
   return {
@@ -138,7 +142,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
       boot: options.boot ?? false,
       asPid2: options.asPid2 ?? false,
       user: options.user ?? 'root',
-      environment: options.environment ?? [],
+      environment: [...notify.environment, ...(options.environment ?? [])],
       capabilities: retainedCapabilities(options),
       ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,

@@ -17,6 +17,8 @@ export type HostObject =
   | { kind: 'ephemeral'; path: string }
   /** The slave of the container's pseudo terminal. */
   | { kind: 'console' }
+  /** The socket by which the payload tells how it does. */
+  | { kind: 'notify socket' }
   /** The network namespace that a file stands for. */
   | { kind: 'network namespace'; path: string };
 
@@ -106,6 +108,8 @@ export type StepAction =
   | { do: 'set host name'; name: string }
   | { do: 'join network namespace'; object: string }
   | { do: 'bring loopback up' }
+  /** Gives the socket its place in the container. */
+  | { do: 'bind notify socket'; path: string }
   | InterfaceAction;
 
 export interface Step {
@@ -181,6 +185,7 @@ export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' 
 export const ROOT = 'root';
 export const CONSOLE = 'console';
 export const NETWORK = 'network';
+export const NOTIFY = 'notify';
 
 type Describe<A> = (action: A, object: (key: string) => string) => string;
 
@@ -217,6 +222,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set host name': ({ name }) => `setting the host name to ${name}`,
   'join network namespace': ({ object: key }, object) => `joining ${object(key)}`,
   'bring loopback up': () => 'bringing the loopback interface up',
+  'bind notify socket': ({ path }) => `making the socket ${path}`,
   'move interface': ({ host, name }) =>
     `moving the network interface ${host} into the container${name === host ? '' : ` as ${name}`}`,
   'make veth link': ({ name, address, peer, bridge }) =>
@@ -252,6 +258,8 @@ export function describeObject(object: HostObject | undefined, key: string): str
       return `an ephemeral root of ${object.path}`;
     case 'console':
       return 'the pseudo terminal';
+    case 'notify socket':
+      return 'a socket for the payload';
     case 'network namespace':
       return `the network namespace ${object.path}`;
     case undefined:

@@ -49,6 +49,8 @@ const accepted: [words: string[], options: ContainerOptions][] = [
 
   [['--register=no', '--link-journal=no'], { register: false, linkJournal: 'no' }],
   [['--register=F', '--link-journal=auto'], { register: false, linkJournal: 'auto' }],
+  [['--notify-ready=yes'], { notifyReady: true, notifySocket: true }],
+  [['--notify-ready=1', '--notify-ready=no'], { notifyReady: false }],
   [['--link-journal=host', '--link-journal=off'], { linkJournal: 'no' }],
   [['--private-network'], { privateNetwork: true }],
   [['-n'], { networkVeth: true, privateNetwork: true }],
@@ -156,6 +158,7 @@ const refused: [words: string[], line: string][] = [
     '--machine= takes a name of letters, digits, inner hyphens and dots',
   ]),
   [['--hostname=a.'], '--hostname= takes a name of letters, digits, inner hyphens and dots, 64 at most, not "a."'],
+  [['--notify-ready=maybe'], '--notify-ready= takes yes or no, not "maybe"'],
   [['--link-journal=AUTO'], '--link-journal= takes one of no, auto, guest, host, try-guest, try-host, not "AUTO"'],
   [['--capability=CAP_FOO'], '--capability= takes capabilities such as CAP_NET_ADMIN, separated by commas, or all'],
   [['--drop-capability=64'], '--drop-capability= takes capabilities such as CAP_NET_ADMIN'],
