@@ -3,6 +3,7 @@
  * systemd.resource-control(5), systemd.kill(5), systemd.scope(5), systemd.unit(5) and org.freedesktop.systemd1(5). The
  * table has those that a transient scope has in systemd 252.
  */
+import type { Value } from '../../dbus/value.ts';
 import { parseIp } from '../../netlink/ip-address.ts';
 import { parseInteger, parseIntegerWithin } from './integers.ts';
 import { parseBoolean } from './modes.ts';
@@ -11,14 +12,11 @@ import { parseCpuList } from './resources.ts';
 import { parseSignal } from './signals.ts';
 import { takes, ValueError } from './usage-error.ts';
 
-/** A value on the bus: 64-bit numbers are bigints, arrays and structs lists, arrays of bytes Uint8Arrays. */
-export type BusValue = string | number | bigint | boolean | Uint8Array | readonly BusValue[];
-
 /** A property on the bus: its name there, and the D-Bus signature and content of its value. */
 export interface UnitProperty {
   name: string;
   signature: string;
-  value: BusValue;
+  value: Value;
 }
 
 /** The highest number of 64 bits: no limit, and for a weight none of its own. */
@@ -176,9 +174,9 @@ export function parseUnitProperty(assignment: string): UnitProperty {
   throw takes(`for ${name} ${kind.takes}`, value);
 }
 
-function ifGiven<Value>(
-  value: Value | undefined,
-  make: (value: Value) => [name: string, signature: string, value: BusValue] | undefined,
+function ifGiven<Given>(
+  value: Given | undefined,
+  make: (value: Given) => [name: string, signature: string, value: Value] | undefined,
 ): UnitProperty | undefined {
   const made = value === undefined ? undefined : make(value);
   return made && { name: made[0], signature: made[1], value: made[2] };
@@ -231,7 +229,7 @@ const NETWORKS: Readonly<Record<string, string[]>> = {
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-function prefixes(word: string): BusValue[] {
+function prefixes(word: string): Value[] {
   const networks = Object.hasOwn(NETWORKS, word) ? NETWORKS[word] : undefined;
   if (networks) return networks.flatMap(prefixes);
   const [address = '', length] = word.split('/');

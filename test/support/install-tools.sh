@@ -8,7 +8,7 @@ packages='
   binutils binutils-aarch64-linux-gnu qemu-user-static gcc libc6-dev
   linux-libc-dev linux-libc-dev-arm64-cross linux-libc-dev-armhf-cross
   strace tmux iproute2 iputils-ping procps util-linux libcap2-bin
-  e2fsprogs dbus rsync attr acl
+  e2fsprogs dbus dbus-daemon rsync attr acl
   fdisk gdisk xfsprogs btrfs-progs dosfstools exfatprogs ntfs-3g squashfs-tools erofs-utils f2fs-tools
   genisoimage xorriso udftools cryptsetup-bin mdadm'
 
