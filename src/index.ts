@@ -6,6 +6,7 @@
  *     for await (const chunk of container.stdout!) process.stdout.write(chunk);
  *     const { exitStatus } = await container.exited;
  */
+export type { ListenFd } from './container/listen-fds.ts';
 export type { Notification } from './container/notifications.ts';
 export { type ContainerRecord, listedContainers as containers } from './container/record.ts';
 export { type ExecOptions, type Executed, exec } from './exec.ts';

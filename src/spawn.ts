@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import type { OwnedFd } from '../syscalls/fd.ts';
 import { type Ending, signalProcess } from '../syscalls/process.ts';
+import { checkListenFds, type ListenFd } from './container/listen-fds.ts';
 import type { Notification } from './container/notifications.ts';
 import type { PreparedRoot } from './container/prepared-root.ts';
 import { listContainer } from './container/record.ts';
@@ -34,6 +35,8 @@ export interface SpawnOptions extends ContainerOptions {
    * soon needs no watching. Default: 0.
    */
   patience?: number;
+  /** What the payload gets as descriptors 3 and up, see sd_listen_fds(3). They stay the caller's, too. */
+  listenFds?: readonly ListenFd[];
   /**
    * Hears what the payload says of itself by the socket that NOTIFY_SOCKET names, see sd_notify(3): it gets one if there
    * is such a function.
@@ -89,8 +92,9 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
-  const { stdio = 'pipe', logger = silentLogger, patience = 0, onNotification, ...others } = options;
-  const how = { stdio, logger, patience, onNotification };
+  const { stdio = 'pipe', logger = silentLogger, patience = 0, listenFds = [], onNotification, ...others } = options;
+  checkListenFds(listenFds);
+  const how = { stdio, logger, patience, listenFds, onNotification };
   const containerOptions = onNotification ? { ...others, notifySocket: true } : others;
   if (!needsPreparation(containerOptions)) return await spawnOn({ options: containerOptions }, how);
   const { prepareRoot } = await import('./container/prepared-root.ts');
@@ -119,7 +123,7 @@ export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boo
  */
 export async function spawnOn(
   { options, ephemeral, image: opened }: Omit<PreparedRoot, keyof Disposable>,
-  { stdio, logger, patience, onNotification }: How,
+  { stdio, logger, patience, listenFds, onNotification }: How,
   owned?: PreparedRoot,
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
@@ -138,6 +142,7 @@ export async function spawnOn(
     runInTree: runInTree(options, image, ephemeral),
     ephemeral,
     notifySocket: socket,
+    listenFds,
     ...(opened && { image: opened }),
   });
   failed.move();

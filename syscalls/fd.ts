@@ -39,7 +39,8 @@ export function passableFd(fd: number): number {
 }
 
 /** Another descriptor for the same, under a number that an agent doesn't use for itself. Throws SyscallError. */
-export const duplicate = (fd: number): OwnedFd => owned(syscall('fcntl', fd, F_DUPFD_CLOEXEC, LOWEST_PASSABLE));
+export const duplicate = (fd: number, lowest = 0): OwnedFd =>
+  owned(syscall('fcntl', fd, F_DUPFD_CLOEXEC, Math.max(LOWEST_PASSABLE, lowest)));
 
 /** asm-generic/poll.h */
 const POLLIN = 1;

@@ -6,6 +6,7 @@ import { TC } from '../../syscalls/constants.ts';
 import { getTermios, isTerminal, openPty } from '../../syscalls/tty.ts';
 import { type Forwarder, forwardConsole } from '../console/forward.ts';
 import { followWindowSize } from '../console/window-size.ts';
+import type { ListenFd } from '../container/listen-fds.ts';
 import type { PreparedRoot } from '../container/prepared-root.ts';
 import type { Logger } from '../log.ts';
 import { signalName } from '../options/signals.ts';
@@ -26,11 +27,13 @@ export async function run(line: ParsedCommandLine, log: CommandLineLogger): Prom
   const mode = line.console ?? (isTerminal(0) && isTerminal(1) ? 'interactive' : 'read-only');
   const status = line.quiet ? log.debug : log.info;
   const manager = process.env['NOTIFY_SOCKET'] ? await import('./notify.ts') : undefined;
+  const { takeListenFds } = process.env['LISTEN_FDS'] ? await import('./listen-fds.ts') : {};
+  const listenFds = takeListenFds?.(process.env, process.pid) ?? [];
   const root = await prepared(line, { ...log, info: status });
   let restart = false;
   try {
     for (;;) {
-      const ended = await runOnce(root, mode, status, log, manager);
+      const ended = await runOnce(root, { mode, status, log, manager, listenFds });
       const { exitStatus } = describe(ended, status, log);
       if (ended.reboot !== 'restart') return exitStatus;
       restart = line.options.keepUnit ?? false;
@@ -53,13 +56,18 @@ async function prepared({ options, quiet }: ParsedCommandLine, log: Logger): Pro
   return await prepareRoot(options, log, line.show);
 }
 
-async function runOnce(
-  root: PreparedRoot,
-  mode: ConsoleMode,
-  status: (message: string) => void,
-  log: CommandLineLogger,
-  manager: typeof import('./notify.ts') | undefined,
-): Promise<Named> {
+/** What all runs have in common. */
+interface Surroundings {
+  mode: ConsoleMode;
+  /** Tells the user how the container does. */
+  status: (message: string) => void;
+  log: CommandLineLogger;
+  /** Tells the service manager; undefined where there is none. */
+  manager: typeof import('./notify.ts') | undefined;
+  listenFds: readonly ListenFd[];
+}
+
+async function runOnce(root: PreparedRoot, { mode, status, log, manager, listenFds }: Surroundings): Promise<Named> {
   using opened = new DisposableStack();
   const pty = mode === 'pipe' ? undefined : openPty();
   if (pty) {
@@ -76,6 +84,7 @@ async function runOnce(
     stdio,
     logger: log,
     patience: PATIENCE_MS,
+    listenFds,
     onNotification: reports?.heard,
   });
   const hint = mode === 'interactive' ? '\nPress ^] three times within 1s to kill container.' : '';

@@ -19,6 +19,7 @@ import { isUnified } from '../plan/cgroups.ts';
 import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
+import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
 import { forgetContainer } from './record.ts';
@@ -41,6 +42,8 @@ export interface StartOptions {
   streams: PayloadStreams;
   /** Runs a program in a container of its own on the same tree, and if that is in a disk image, on what is open of it. */
   runInTree: (command: string[], image?: OpenImage) => ReturnType<RunInTree>;
+  /** What the payload gets as descriptors 3 and up. */
+  listenFds?: readonly ListenFd[];
   /** What is open of the disk image; opened, and waited for at its end, if not given. */
   image?: OpenImage;
   /** For a plan with one: where the payload's words for its NOTIFY_SOCKET arrive. */
@@ -64,7 +67,7 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
 }
 
 async function start(plan: Plan, options: StartOptions): Promise<Started> {
-  const { log, streams, runInTree, image, ephemeral, notifySocket } = options;
+  const { log, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
   using resources = new DisposableStack();
   using root = image ? undefined : (ephemeral?.view() ?? viewRoot(plan.directory));
   if (root) checkTree(plan, root);
@@ -84,11 +87,15 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     fds.set(key, objects.use(opened).fd);
   }
 
+  const passed = attempt('taking the descriptors for the payload', () =>
+    passableFds(listenFds).map(each => objects.use(each).fd),
+  );
+
   const cgroups = await makeCgroups(plan, log);
   if (cgroups) resources.use(cgroups);
   using agent = startAgent({
     namespaces: namespaces(plan),
-    fds: [...fds.values(), ...(agentStreams === 'console' ? [] : agentStreams)],
+    fds: [...fds.values(), ...passed, ...(agentStreams === 'console' ? [] : agentStreams)],
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   });
@@ -108,7 +115,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   let prepared: PreparedPayload | undefined;
   carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp, network }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
-    prepared = preparePayload(plan.payload, agentStreams);
+    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed);
   });
 
   const user = await resolveUser(plan.payload, agent.pid, command => runInTree(command, image));

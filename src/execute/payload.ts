@@ -35,8 +35,8 @@ import { payloadEnvironment, variable } from './environment.ts';
 import { limitPieces } from './limits.ts';
 import type { User } from './user.ts';
 
-/** The agent's control socket, which closes itself when the payload takes over. */
-const FIRST_FREE_FD = 4;
+/** The first descriptor that is no standard stream. It is the agent's control socket, unless the payload gets others. */
+const FIRST_PASSED = 3;
 
 /** Where a booting payload's init is looked for, in this order. */
 const INITS = ['/usr/lib/systemd/systemd', '/lib/systemd/systemd', '/sbin/init'] as const;
@@ -52,17 +52,25 @@ export type Streams = readonly [number, number, number] | 'console';
 /** What is known of the last steps before the payload's user is. */
 export interface PreparedPayload {
   payload: Payload;
+  /** Where the agent's control socket is to be. */
+  control: number;
   confine: Piece[];
   session: Piece;
   signals: Piece;
 }
 
-/** Works the last steps out, for which it looks at this process. Throws SyscallError. */
-export function preparePayload(payload: Payload, streams: Streams): PreparedPayload {
+/**
+ * Works the last steps out, for which it looks at this process. `passed` is what the agent has for the payload's
+ * descriptors 3 and up, with numbers above those. Throws SyscallError.
+ */
+export function preparePayload(payload: Payload, streams: Streams, passed: readonly number[]): PreparedPayload {
+  const sources = [...passed, ...(streams === 'console' ? [] : streams)];
+  const control = passed.length === 0 ? FIRST_PASSED : Math.max(FIRST_PASSED + passed.length, ...sources) + 1;
   return {
     payload,
+    control,
     confine: [
-      { doing: 'connecting the standard streams', calls: streamCalls(streams) },
+      { doing: 'connecting the standard streams', calls: streamCalls(streams, passed, control) },
       ...limitPieces(payload.rlimits),
       ...confinement(payload),
       ...(payload.asPid2 ? [startInit('nspawn-init')] : []),
@@ -79,7 +87,11 @@ export const startInit = (name: string): Piece => ({
 });
 
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
-export function runPayload(agent: Agent, { payload, confine, session, signals }: PreparedPayload, user: User): void {
+export function runPayload(
+  agent: Agent,
+  { payload, control, confine, session, signals }: PreparedPayload,
+  user: User,
+): void {
   const { chdir = payload.boot || payload.command.length ? undefined : user.home } = payload;
   const change: Call = { ...call('chdir', chdir ?? ''), allow: payload.chdir ? undefined : 'any' };
   const pieces = [
@@ -90,24 +102,28 @@ export function runPayload(agent: Agent, { payload, confine, session, signals }:
     signals,
   ];
   const environment = payloadEnvironment(payload, user);
+  if (control !== FIRST_PASSED) agent.moveControl(control);
   execFirst(agent, pieces, candidates(payload, environment), environment);
 }
 
-/** Puts the streams on 0 to 2, and closes everything else of the host's. */
-export function streamCalls(streams: Streams): Call[] {
+/** Puts the streams on 0 to 2 and `passed` on 3 and up, and closes everything else but the control socket. */
+export function streamCalls(streams: Streams, passed: readonly number[] = [], control = FIRST_PASSED): Call[] {
+  const first = FIRST_PASSED + passed.length;
+  const passAndClose = [
+    ...passed.map((fd, i) => call('dup3', fd, FIRST_PASSED + i, 0)),
+    ...(first < control ? [call('close_range', first, control - 1, 0)] : []),
+    call('close_range', control + 1, LAST_FD, 0),
+  ];
   if (streams === 'console') {
     const open = call('openat', AT.FDCWD, '/dev/console', O.RDWR | O.NOCTTY | O.CLOEXEC, 0);
     return [
-      call('close_range', FIRST_FREE_FD, LAST_FD, 0),
+      ...passAndClose,
       open,
       ...[0, 1, 2].map(fd => call('dup3', resultOf(open), fd, 0)),
       call('close', resultOf(open)),
     ];
   }
-  return [
-    ...streams.flatMap((stream, fd) => (stream === fd ? [] : [call('dup3', stream, fd, 0)])),
-    call('close_range', FIRST_FREE_FD, LAST_FD, 0),
-  ];
+  return [...streams.flatMap((stream, fd) => (stream === fd ? [] : [call('dup3', stream, fd, 0)])), ...passAndClose];
 }
 
 const session = (streams: Streams): Call[] => [

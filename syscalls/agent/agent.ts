@@ -3,7 +3,7 @@
  * code that they run, and layout.ts for the memory that is shared with them.
  */
 import { allowing, type Call, call } from '../call.ts';
-import { AF, MSG, SOCK } from '../constants.ts';
+import { AF, MSG, O, SOCK } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { closeFd, passableFd, readableWithin } from '../fd.ts';
 import { formatCall } from '../format.ts';
@@ -12,7 +12,7 @@ import { receiveFds, sendFds } from '../socket.ts';
 import { perform, SyscallError, syscall, trace } from '../syscall.ts';
 import { type Arena, goesOn, releaseArena, takeArena, type WrittenBatch, writeBatch } from './arena.ts';
 import { type Child, cloneAgent } from './clone.ts';
-import { ARENA_FD, CONTROL_FD } from './layout.ts';
+import { ARENA_FD, CONTROL_FD, HEADER } from './layout.ts';
 
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
 const LONGEST_BATCH = 90;
@@ -63,6 +63,8 @@ export interface Agent extends Disposable {
   send(calls: readonly Call[]): () => number[];
   /** Sends descriptors; returns the numbers that the agent has them under. */
   sendFds(fds: readonly number[]): number[];
+  /** Has the agent's own descriptor, 3, under another number, which goes by itself when it executes a program. */
+  moveControl(to: number): void;
   /**
    * Lets go of the process, which goes on as what it has become; one that is still an agent ends. The pidfd is the
    * caller's now.
@@ -107,6 +109,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
   const wake = allowing(call('sendto', control, token, 1, MSG.NOSIGNAL, null, 0), 'EPIPE');
   const hear = allowing(call('read', control, { out: token }, 1), 'ECONNRESET');
   let attached = true;
+  let agentsControl = CONTROL_FD;
   /** Whether the other end of the socket is known to be closed. */
   let over = false;
   /** Once set nothing is asked any more: a late answer would be taken for another batch's. */
@@ -231,7 +234,7 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     sendFds(fds) {
       if (fds.length === 0) return [];
       const send = sendFds(control, fds);
-      const receive = receiveFds(CONTROL_FD, fds.length);
+      const receive = receiveFds(agentsControl, fds.length);
       const batch = write([receive.call]);
       batch.startAt(0);
       start(batch);
@@ -246,6 +249,11 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       if (received.length === fds.length) return received;
       run(received.map(fd => call('close', fd)));
       throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
+    },
+    moveControl(to) {
+      run([call('dup3', agentsControl, to, O.CLOEXEC)]);
+      agentsControl = to;
+      arena.words[HEADER.control / 8] = BigInt(to);
     },
     detach() {
       if (attached) letGo();

@@ -5,7 +5,18 @@ import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { closeFd, passableFd } from '../fd.ts';
 import { syscallNumber } from '../machine.ts';
 import { memoryAt, syscall } from '../syscall.ts';
-import { ARENA_ADDRESS, ARENA_SIZE, BATCH, BECOME_INIT, FLAG, HEADER, NOT_RUN, OP, WILL } from './layout.ts';
+import {
+  ARENA_ADDRESS,
+  ARENA_SIZE,
+  BATCH,
+  BECOME_INIT,
+  CONTROL_FD,
+  FLAG,
+  HEADER,
+  NOT_RUN,
+  OP,
+  WILL,
+} from './layout.ts';
 
 export interface Arena {
   fd: number;
@@ -23,8 +34,12 @@ const MOST_FREE = 4;
 
 /** An arena of ARENA_SIZE bytes, of which only touched pages take memory. Throws SyscallError. */
 export function takeArena(): Arena {
-  const used = free.pop();
-  if (used) return used;
+  const arena = free.pop() ?? makeArena();
+  arena.words[HEADER.control / 8] = BigInt(CONTROL_FD);
+  return arena;
+}
+
+function makeArena(): Arena {
   const fd = passableFd(syscall('memfd_create', 'nspawn-arena', MFD.CLOEXEC));
   try {
     return mapArena(fd);

@@ -8,7 +8,7 @@ export const ARENA_ADDRESS = 0x10000000;
  */
 export const ARENA_SIZE = 16 << 20;
 
-/** File descriptors that an agent finds open when it starts. */
+/** File descriptors that an agent finds open when it starts. The first one can be moved. */
 export const CONTROL_FD = 3;
 export const ARENA_FD = 4;
 
@@ -20,6 +20,8 @@ export const HEADER = {
   batch: 8,
   /** Address of the batch to run when the parent is gone, or 0. */
   will: 16,
+  /** The descriptor of the control socket. */
+  control: 24,
   size: 64,
 } as const;
 

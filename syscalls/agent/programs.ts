@@ -107,9 +107,10 @@ export const agentProgram =
     call(a, numbers, 'fcntl', CONTROL_FD, F_SETFD, FD_CLOEXEC);
 
     a.label('wait');
-    call(a, numbers, 'read', CONTROL_FD, ARENA_ADDRESS + HEADER.token, 1);
-    a.add('result', -1);
     a.set('s3', ARENA_ADDRESS);
+    a.load('a0', 's3', HEADER.control);
+    call(a, numbers, 'read', 'kept', ARENA_ADDRESS + HEADER.token, 1);
+    a.add('result', -1);
     a.set('s4', 0);
     a.load('s0', 's3', HEADER.batch);
     a.jumpIfZero('result', 'run');
@@ -123,7 +124,9 @@ export const agentProgram =
     a.label('exit');
     call(a, numbers, 'exit_group', EXIT_FAILURE);
     a.label('answer');
-    call(a, numbers, 'sendto', CONTROL_FD, ARENA_ADDRESS + HEADER.token, 1, MSG_NOSIGNAL, 0, 0);
+    a.set('s3', ARENA_ADDRESS);
+    a.load('a0', 's3', HEADER.control);
+    call(a, numbers, 'sendto', 'kept', ARENA_ADDRESS + HEADER.token, 1, MSG_NOSIGNAL, 0, 0);
     a.jump('wait');
 
     becomeInit(a, numbers);

@@ -121,4 +121,17 @@ test('what cannot be sent is an error, and the agent is ready for more', () => {
   assert.equal(openFds(agent.pid), atFirst);
 });
 
+test('the control socket can be moved out of the way of others', () => {
+  using agent = plainAgent();
+  agent.moveControl(40);
+  using fds = pipe();
+  const [theirs] = agent.sendFds([fds.write.fd]);
+  agent.run([call('dup3', theirs!, 3, 0), call('write', 3, Buffer.from('said'), 4)]);
+  assert.is(readText(fds.read.fd), 'said');
+  assert.equal(
+    openFds(agent.pid).filter(fd => fd > 2),
+    [3, theirs, 40].sort((a, b) => a! - b!),
+  );
+});
+
 test.run();
