@@ -54,6 +54,9 @@ export interface Rlimit {
   hard: bigint | 'infinity';
 }
 
+/** A secret or other data for the payload, as a file of the name `id`: its value, or an absolute path on the host. */
+export type Credential = { id: string; value: string | Uint8Array } | { id: string; path: string };
+
 /** What runs on the container's standard streams and /dev/console. */
 export type ConsoleMode = 'interactive' | 'read-only' | 'passive' | 'pipe';
 
@@ -85,6 +88,7 @@ export interface ContainerOptions {
   uuid?: string;
   /** NAME=VALUE assignments, over all those that nspawn sets. */
   environment?: string[];
+  credentials?: Credential[];
   binds?: Bind[];
   tmpfs?: Tmpfs[];
   overlays?: Overlay[];

@@ -84,5 +84,8 @@ export interface MountOption {
 /** Makes all mounts of this mount namespace slaves: the host's later mounts come in, none go out. */
 export const makeAllSlaves: Call = call('mount', null, '/', null, MS.REC | MS.SLAVE, null);
 
+/** Makes all mounts of this mount namespace known to namespaces that are made from it: what is mounted later shows there. */
+export const makeAllShared: Call = call('mount', null, '/', null, MS.REC | MS.SHARED, null);
+
 /** Takes a mount away at once, with those below it; gone for good when its last user is. */
 export const detachMount = (path: string): Call => call('umount2', path, MNT_DETACH | UMOUNT_NOFOLLOW);

@@ -29,6 +29,7 @@ function describePlan(plan: Plan): string[] {
     ...fileSystems(plan).map(name => `opening ${name}`),
     `making namespaces: ${own.join(', ')}`,
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),
+    ...payload.credentials.map(({ id }) => `passing the credential ${id}`),
     `becoming the user ${payload.user}`,
     `running ${payload.boot ? ['init', ...payload.command].join(' ') : payload.command.join(' ') || 'a login shell'}${payload.asPid2 ? ' as process 2' : ''}`,
   ];

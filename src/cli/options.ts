@@ -1,4 +1,5 @@
 import { parseAmbientCapabilities, parseCapabilities } from '../options/capabilities.ts';
+import { parseLoadCredential, parseSetCredential } from '../options/credentials.ts';
 import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from '../options/identity.ts';
 import {
@@ -412,6 +413,25 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         set: text => ({ console: parseConsoleMode(text) }),
       },
       { letter: 'P', name: 'pipe', help: 'Same as --console=pipe', set: () => ({ console: 'pipe' }) },
+    ],
+  },
+  {
+    title: 'Credentials',
+    rows: [
+      {
+        name: 'set-credential',
+        value: 'ID:VALUE',
+        help: 'Pass this value to the payload, as a file that only its user can read',
+        set: (text, draft) => ({ credentials: [...(draft.credentials ?? []), parseSetCredential(text)] }),
+      },
+      {
+        name: 'load-credential',
+        value: 'ID:PATH',
+        help: 'The same with the content of a file, or what a socket says',
+        set: (text, draft, environment) => ({
+          credentials: [...(draft.credentials ?? []), parseLoadCredential(text, environment)],
+        }),
+      },
     ],
   },
   {

@@ -68,6 +68,8 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
 
 async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { log, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
+  const { loadCredentials } = plan.payload.credentials.length ? await import('./credentials.ts') : {};
+  const passCredentials = await loadCredentials?.(plan.payload.credentials);
   using resources = new DisposableStack();
   using root = image ? undefined : (ephemeral?.view() ?? viewRoot(plan.directory));
   if (root) checkTree(plan, root);
@@ -120,6 +122,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
 
   const user = await resolveUser(plan.payload, agent.pid, command => runInTree(command, image));
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
+  if (passCredentials) attempt('passing credentials to the payload', () => passCredentials(agent, user));
   if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined)

@@ -1,5 +1,5 @@
 /** The payload's environment. */
-import type { Payload } from '../plan/steps.ts';
+import { CREDENTIALS_DIRECTORY, type Payload } from '../plan/steps.ts';
 import type { User } from './user.ts';
 
 /** DEFAULT_PATH of systemd, for systems that keep /usr/bin and /usr/sbin apart. */
@@ -16,6 +16,7 @@ export function payloadEnvironment(payload: Payload, user: User): string[] {
     `USER=${user.name}`,
     `LOGNAME=${user.name}`,
     ...(payload.uuid ? [`container_uuid=${asUuid(payload.uuid)}`] : []),
+    ...(payload.credentials.length > 0 ? [`CREDENTIALS_DIRECTORY=${CREDENTIALS_DIRECTORY}`] : []),
     ...payload.environment,
   ];
   for (const assignment of assignments) {

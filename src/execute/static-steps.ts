@@ -11,6 +11,7 @@ import {
   attachMount,
   cloneTree,
   detachMount,
+  makeAllShared,
   makeAllSlaves,
   newMount,
   setMountAttributes,
@@ -182,6 +183,8 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
       ],
     };
   },
+
+  'share mounts': () => ({ calls: [makeAllShared] }),
 
   'set host name': ({ name }) => ({ calls: [setHostname(name)] }),
 };

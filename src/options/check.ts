@@ -1,5 +1,6 @@
 import type { ContainerOptions } from '../options.ts';
 import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
+import { parseCredentialId, parseCredentialPath } from './credentials.ts';
 import { parseAssignment } from './environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
 import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
@@ -66,6 +67,8 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--user=', o => [o.user], parseUser],
   ['--chdir=', o => [o.chdir], parseContainerPath],
   ['--setenv=', o => o.environment, checkAssignment],
+  ['--set-credential=', o => o.credentials?.map(({ id }) => id), parseCredentialId],
+  ['--load-credential=', o => o.credentials?.flatMap(each => ('path' in each ? [each.path] : [])), parseCredentialPath],
   ['--machine=', o => [o.machine], parseHostname],
   ['--hostname=', o => [o.hostname], parseHostname],
   ['--uuid=', o => [o.uuid], parseUuid],
@@ -106,6 +109,9 @@ export function checkOptions(options: ContainerOptions): void {
       `--ambient-capability= has ${beyond}, which the container does not retain; see --capability= and --drop-capability=`,
     );
   }
+  const ids = options.credentials?.map(({ id }) => id) ?? [];
+  const twice = ids.find((id, at) => ids.indexOf(id) !== at);
+  if (twice !== undefined) throw new UsageError(`the credential ${twice} is given more than once`);
   const missing = notYet.find(row => asksFor(row, options));
   if (missing) throw new UsageError(`${describe(missing, options)} is not supported yet`);
 }

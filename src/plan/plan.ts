@@ -120,6 +120,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...resolvConf.steps,
     ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
+    ...only(options.boot, must({ do: 'share mounts' })),
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
     ...notify.steps,
   ];
@@ -146,6 +147,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
       capabilities: retainedCapabilities(options),
       ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,
+      credentials: options.credentials ?? [],
       rlimits: options.rlimits ?? [],
       ...(uuid && { uuid }),
       ...(image?.personality && { personality: image.personality }),

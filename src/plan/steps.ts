@@ -3,7 +3,7 @@
  * it; what comes from the host is named by its key in the plan's host objects.
  */
 import type { MountOption } from '../../syscalls/mount.ts';
-import type { Rlimit } from '../options.ts';
+import type { Credential, Rlimit } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 
 /** Something of the host that the container gets. It is opened before the container exists. */
@@ -105,6 +105,8 @@ export type StepAction =
   | { do: 'remove'; path: string }
   /** `zone` is undefined where the host's cannot be told. */
   | { do: 'link time zone'; zone: string | undefined }
+  /** For mount namespaces in the container: systemd's services get credentials that way, and mounts of later. */
+  | { do: 'share mounts' }
   | { do: 'set host name'; name: string }
   | { do: 'join network namespace'; object: string }
   | { do: 'bring loopback up' }
@@ -143,11 +145,15 @@ export interface Payload {
   /** Bit N: the payload's programs get capability N, whoever its user is. */
   ambientCapabilities: bigint;
   noNewPrivileges: boolean;
+  credentials: Credential[];
   rlimits: Rlimit[];
   cpuAffinity?: number[];
   oomScoreAdjust?: number;
   personality?: string;
 }
+
+/** Where a payload's credentials are. */
+export const CREDENTIALS_DIRECTORY = '/run/host/credentials';
 
 /** All that a container needs. */
 export interface Plan {
@@ -219,6 +225,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'copy file': ({ from, path }) => `copying the host's ${from} to ${path}`,
   remove: ({ path }) => `removing ${path}`,
   'link time zone': ({ zone }) => `setting the time zone to ${zone ?? "the host's"}`,
+  'share mounts': () => 'sharing the mounts with mount namespaces made in the container',
   'set host name': ({ name }) => `setting the host name to ${name}`,
   'join network namespace': ({ object: key }, object) => `joining ${object(key)}`,
   'bring loopback up': () => 'bringing the loopback interface up',

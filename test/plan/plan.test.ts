@@ -215,6 +215,7 @@ check('the payload', () => {
     user: 'guest',
     environment: ['A=b'],
     noNewPrivileges: true,
+    credentials: [],
     rlimits: [],
     uuid: 'deadbeefdeadbeefdeadbeefdeadbeef',
     chdir: '/x',

@@ -1,0 +1,90 @@
+/** Credentials: read on the host before anything is made, handed over once the payload's user is known. */
+import type { Agent } from '../../syscalls/agent/agent.ts';
+import { call, resultOf } from '../../syscalls/call.ts';
+import { AT, MOUNT_ATTR, O } from '../../syscalls/constants.ts';
+import { owned } from '../../syscalls/fd.ts';
+import { makeDirectories, openInRoot } from '../../syscalls/file.ts';
+import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { syscall } from '../../syscalls/syscall.ts';
+import type { User } from '../execute/user.ts';
+import type { Credential } from '../options.ts';
+import { CREDENTIALS_DIRECTORY } from '../plan/steps.ts';
+
+/** A credential with what is in it. */
+interface Loaded {
+  id: string;
+  content: Uint8Array;
+}
+
+/** They stay in memory that isn't swapped out. systemd-nspawn's limit is the same. */
+const LARGEST_CREDENTIAL = 64 << 20;
+
+/**
+ * Reads credentials. A path may be that of a file, of a fifo, or of a stream socket, which is read up to its end.
+ * Resolves to what passes them to a user of the container. Rejects with an Error.
+ */
+export async function loadCredentials(credentials: readonly Credential[]): Promise<(agent: Agent, user: User) => void> {
+  const load = async (credential: Credential): Promise<Loaded> => {
+    const { id } = credential;
+    if ('value' in credential) return { id, content: Buffer.from(credential.value) };
+    const { path } = credential;
+    try {
+      return { id, content: await contentOf(path) };
+    } catch (error) {
+      throw new Error(`reading the credential ${id} from ${path}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  const loaded = await Promise.all(credentials.map(load));
+  return (agent, user) => passCredentials(agent, loaded, user);
+}
+
+async function contentOf(path: string): Promise<Uint8Array> {
+  const { createReadStream, statSync } = process.getBuiltinModule('node:fs');
+  const stream = statSync(path).isSocket()
+    ? process.getBuiltinModule('node:net').createConnection({ path })
+    : createReadStream(path);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk as Buffer);
+    size += (chunk as Buffer).length;
+    // Leaving the loop destroys the stream.
+    if (size > LARGEST_CREDENTIAL) throw new Error(`it has more than ${LARGEST_CREDENTIAL >> 20} MiB`);
+  }
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Shows credentials to a user of the container, and to nobody else, in a file system of their own: a ramfs, as memory of
+ * a tmpfs can be swapped out. Throws SyscallError.
+ */
+function passCredentials(agent: Agent, credentials: readonly Loaded[], { uid, gid }: User): void {
+  const attributes = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
+  const mounting = newMount('ramfs', [{ key: 'mode', value: '0700' }], attributes);
+  const mount = agent.run(mounting).at(-1)!;
+  for (const { id, content } of credentials) {
+    const open = call('openat', mount, id, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC, 0o400);
+    const [file] = agent.run([open, call('fchownat', resultOf(open), '', uid, gid, AT.EMPTY_PATH)]);
+    // Written from here: a secret in memory that is shared with agents would be there for the next one, too.
+    using copy = owned(syscall('pidfd_getfd', agent.pidfd, file!, 0));
+    write(copy.fd, content);
+    agent.run([call('close', file!)]);
+  }
+  const target = openInRoot(AT.FDCWD, CREDENTIALS_DIRECTORY, O.PATH | O.DIRECTORY);
+  agent.run([
+    call('fchownat', mount, '', uid, gid, AT.EMPTY_PATH),
+    call('fchmodat', mount, '.', 0o500),
+    setMountAttributes(mount, { set: MOUNT_ATTR.RDONLY }),
+    ...makeDirectories(AT.FDCWD, CREDENTIALS_DIRECTORY, 0o755),
+    target,
+    attachMount(mount, target),
+  ]);
+}
+
+function write(fd: number, content: Uint8Array): void {
+  for (let at = 0; at < content.length; ) {
+    const rest = content.subarray(at);
+    // As a struct, of which a trace shows the size only.
+    at += syscall('write', fd, { bytes: rest, pointers: [] }, rest.length);
+  }
+}
