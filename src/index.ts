@@ -9,6 +9,7 @@
 export type { ListenFd } from './container/listen-fds.ts';
 export type { Notification } from './container/notifications.ts';
 export { type ContainerRecord, listedContainers as containers } from './container/record.ts';
+export type { Usage } from './container/usage.ts';
 export { type ExecOptions, type Executed, exec } from './exec.ts';
 export type { Logger, LogLevel } from './log.ts';
 export { UsageError } from './options/usage-error.ts';

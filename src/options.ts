@@ -57,6 +57,16 @@ export interface Rlimit {
 /** A secret or other data for the payload, as a file of the name `id`: its value, or an absolute path on the host. */
 export type Credential = { id: string; value: string | Uint8Array } | { id: string; path: string };
 
+/** Rates of a block device: bytes and operations a second, read and written. What is absent has no limit. */
+export interface IoMax {
+  /** A device node, or a file or directory on the device. */
+  path: string;
+  rbps?: number;
+  wbps?: number;
+  riops?: number;
+  wiops?: number;
+}
+
 /** What runs on the container's standard streams and /dev/console. */
 export type ConsoleMode = 'interactive' | 'read-only' | 'passive' | 'pipe';
 
@@ -105,6 +115,23 @@ export interface ContainerOptions {
   oomScoreAdjust?: number;
   /** CPU numbers. */
   cpuAffinity?: number[];
+  /** Bytes, or text such as '64M' or, as a share of the machine's memory, '25%'. */
+  memory?: number | string;
+  /** Swap space beside `memory`, written as that; 0 is none. */
+  memorySwap?: number | string;
+  /** How many CPUs' time, such as 1.5. */
+  cpus?: number;
+  /** The share of the CPUs when others want them, too: 1 to 10000, where others have 100. 'idle': what others leave. */
+  cpuWeight?: number | 'idle';
+  /** Processes and threads; or text such as '10%' of how many the machine can have. */
+  tasks?: number | string;
+  /** The share of a disk when others want it, too: 1 to 10000, where others have 100. */
+  ioWeight?: number;
+  ioMax?: IoMax[];
+  /** Milliseconds after which the container is asked to end, and some time later killed. */
+  timeout?: number;
+  /** Have what it has used told at its end; a container with limits tells it in any case. */
+  stats?: boolean;
   /** Name as personality(2)'s architecture: 'x86' or 'x86-64', 'arm64', … */
   personality?: string;
   /** Signal number that asks the container's init to shut down. */

@@ -11,6 +11,8 @@ import { listContainer } from './container/record.ts';
 import { runInTree } from './container/run-in-tree.ts';
 import { startContainer } from './container/start.ts';
 import { connect } from './container/stdio.ts';
+import type { StopReason } from './container/stop.ts';
+import type { Usage } from './container/usage.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import { impliedOptions } from './options/implied.ts';
@@ -42,6 +44,8 @@ export interface SpawnOptions extends ContainerOptions {
    * is such a function.
    */
   onNotification?: (said: Notification) => void;
+  /** Ends the container when it is aborted, as `timeout` does. */
+  signal?: AbortSignal;
 }
 
 /** How a container ended. */
@@ -52,6 +56,13 @@ export interface Ended {
   signal?: number;
   /** Whether a payload that had its own process namespace has called reboot(2), and for what. */
   reboot?: 'restart' | 'power off';
+  /**
+   * Why it did not end by itself: its time was over, `signal` was aborted; or why it failed: processes of it were
+   * killed, as its memory, or the machine's, was used up.
+   */
+  reason?: StopReason | 'out of memory';
+  /** What it has used, where there are limits or `stats`. */
+  usage?: Usage;
 }
 
 /** A container that runs. Leaving its `await using` block kills it, waits for its end and closes its streams. */
@@ -92,9 +103,18 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
-  const { stdio = 'pipe', logger = silentLogger, patience = 0, listenFds = [], onNotification, ...others } = options;
+  const {
+    stdio = 'pipe',
+    logger = silentLogger,
+    patience = 0,
+    listenFds = [],
+    onNotification,
+    signal,
+    ...others
+  } = options;
   checkListenFds(listenFds);
-  const how = { stdio, logger, patience, listenFds, onNotification };
+  signal?.throwIfAborted();
+  const how = { stdio, logger, patience, listenFds, onNotification, signal };
   const containerOptions = onNotification ? { ...others, notifySocket: true } : others;
   if (!needsPreparation(containerOptions)) return await spawnOn({ options: containerOptions }, how);
   const { prepareRoot } = await import('./container/prepared-root.ts');
@@ -109,8 +129,9 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
 }
 
 /** How a container is run, beyond what it is. */
-type How = Required<Omit<SpawnOptions, keyof ContainerOptions | 'onNotification'>> & {
-  onNotification?: SpawnOptions['onNotification'];
+type How = Required<Pick<SpawnOptions, 'stdio' | 'logger' | 'patience' | 'listenFds'>> & {
+  onNotification?: SpawnOptions['onNotification'] | undefined;
+  signal?: AbortSignal | undefined;
 };
 
 /** Whether prepareRoot() has something to do. */
@@ -123,7 +144,7 @@ export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boo
  */
 export async function spawnOn(
   { options, ephemeral, image: opened }: Omit<PreparedRoot, keyof Disposable>,
-  { stdio, logger, patience, listenFds, onNotification }: How,
+  { stdio, logger, patience, listenFds, onNotification, signal: abortSignal }: How,
   owned?: PreparedRoot,
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
@@ -136,7 +157,7 @@ export async function spawnOn(
   const socket = makeNotifySocket && failed.use(makeNotifySocket());
 
   using connected = await connect(stdio);
-  const { pid, pidfd, resources, released } = await startContainer(plan, {
+  const { pid, pidfd, resources, released, usage } = await startContainer(plan, {
     log: logger,
     streams: connected.payload,
     runInTree: runInTree(options, image, ephemeral),
@@ -147,6 +168,10 @@ export async function spawnOn(
   });
   failed.move();
   const streams = connected.open();
+  const { killSignal, timeout } = plan;
+  const mayStop = timeout !== undefined || abortSignal !== undefined;
+  const { stopInTime } = mayStop ? await import('./container/stop.ts') : {};
+  const stopping = stopInTime?.({ pid, pidfd, killSignal, timeout, signal: abortSignal });
 
   const ready = Promise.withResolvers<void>();
   // Whoever doesn't wait for it isn't interested in why it never came.
@@ -160,7 +185,7 @@ export async function spawnOn(
 
   const enlist = () => {
     try {
-      const { machine, directory: root, killSignal } = plan;
+      const { machine, directory: root } = plan;
       resources.use(listContainer({ machine, root, pid, nspawn: process.pid, since: Date.now(), killSignal }));
     } catch (error) {
       // It runs all the same.
@@ -171,12 +196,15 @@ export async function spawnOn(
   let ending: Ended | undefined;
   const untilEnded = async (): Promise<Ended> => {
     let how: Ending;
+    let used: Usage | undefined;
     try {
       const soon = endedWithin(pidfd, patience);
       if (!soon) enlist();
       how = soon ?? (await ended(pidfd));
+      used = usage?.();
     } finally {
       isOver = true;
+      stopping?.[Symbol.dispose]();
       connected.finish();
       resources.dispose();
       owned?.[Symbol.dispose]();
@@ -185,7 +213,7 @@ export async function spawnOn(
     ready.reject(new Error(`the container ${plan.machine} has ended without having said that it is ready`));
     if (released) await released();
     if (owned?.released) await owned.released();
-    ending = describeEnding(how, plan.shareSystem);
+    ending = explained(describeEnding(how, plan.shareSystem), stopping?.reason, used);
     return ending;
   };
   const exited = untilEnded();
@@ -195,7 +223,7 @@ export async function spawnOn(
   return {
     machine: plan.machine,
     directory: plan.directory,
-    canTerminate: plan.killSignal !== undefined,
+    canTerminate: killSignal !== undefined,
     pid,
     ...streams,
     exited,
@@ -205,7 +233,7 @@ export async function spawnOn(
     },
     kill,
     terminate() {
-      kill(plan.killSignal);
+      kill(killSignal);
       return exited;
     },
     resize(columns, rows) {
@@ -227,4 +255,10 @@ function describeEnding(ending: Ending, shareSystem: boolean): Ended {
   const { killed: signal } = ending;
   if (shareSystem || (signal !== SIG.HUP && signal !== SIG.INT)) return { signal };
   return { signal, reboot: signal === SIG.HUP ? 'restart' : 'power off' };
+}
+
+function explained(ending: Ended, stopped: StopReason | undefined, usage: Usage | undefined): Ended {
+  const failed = ending.exitStatus !== 0 && ending.reboot === undefined;
+  const reason = stopped ?? (failed && usage?.oomKills ? 'out of memory' : undefined);
+  return { ...ending, ...(reason && { reason }), ...(usage && { usage }) };
 }

@@ -1,5 +1,6 @@
 /** Prints a plan, step by step, without doing anything. */
 import { imageOf } from '../plan/image.ts';
+import { describeLimits } from '../plan/limit-files.ts';
 import { planContainer } from '../plan/plan.ts';
 import { describeObject, describeStep, type Plan } from '../plan/steps.ts';
 import type { ParsedCommandLine } from './parse.ts';
@@ -27,6 +28,8 @@ function describePlan(plan: Plan): string[] {
       ? `making an ephemeral root of ${directory}: a snapshot where btrfs can, else an overlay that locks it (shared)`
       : `locking ${directory} (${plan.lock})`,
     ...fileSystems(plan).map(name => `opening ${name}`),
+    ...describeLimits(plan.limits ?? {}),
+    ...(plan.timeout === undefined ? [] : [`asking it to end after ${plan.timeout / 1000} s`]),
     `making namespaces: ${own.join(', ')}`,
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),
     ...payload.credentials.map(({ id }) => `passing the credential ${id}`),

@@ -3,6 +3,16 @@ import { parseLoadCredential, parseSetCredential } from '../options/credentials.
 import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from '../options/identity.ts';
 import {
+  parseCpus,
+  parseCpuWeight,
+  parseIoMax,
+  parseMemory,
+  parseSwap,
+  parseTasks,
+  parseTimeout,
+  parseWeight,
+} from '../options/limits.ts';
+import {
   parseBoolean,
   parseConsoleMode,
   parseLinkJournal,
@@ -330,6 +340,55 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         help: 'CPUs that the payload may use, such as 0,2-4',
         set: text => ({ cpuAffinity: parseCpuList(text) }),
       },
+      {
+        name: 'memory',
+        value: 'BYTES',
+        help: "Most memory, such as 512M, 1.5G or 25% of the machine's; beyond it processes are killed",
+        set: text => ({ memory: parseMemory(text) }),
+      },
+      {
+        name: 'memory-swap',
+        value: 'BYTES',
+        help: 'Most swap space beside that',
+        set: text => ({ memorySwap: parseSwap(text) }),
+      },
+      {
+        name: 'cpus',
+        value: 'NUMBER',
+        help: "How many CPUs' time, such as 0.5 or 2",
+        set: text => ({ cpus: parseCpus(text) }),
+      },
+      {
+        name: 'cpu-weight',
+        value: 'WEIGHT',
+        help: 'Share of the CPUs when others want them, too: 1 to 10000, where others have 100, or idle',
+        set: text => ({ cpuWeight: parseCpuWeight(text) }),
+      },
+      {
+        name: 'tasks',
+        value: 'NUMBER',
+        help: 'Most processes and threads, such as 100 or 10% of what the machine can have',
+        set: text => ({ tasks: parseTasks(text) }),
+      },
+      {
+        name: 'io-weight',
+        value: 'WEIGHT',
+        help: 'Share of disks when others want them, too: 1 to 10000, where others have 100',
+        set: text => ({ ioWeight: parseWeight(text) }),
+      },
+      {
+        name: 'io-max',
+        value: "'PATH RATE=NUMBER...'",
+        help: 'Most bytes (rbps=, wbps=) and operations (riops=, wiops=) read and written a second, of the disk that PATH is, or is on',
+        set: (text, draft) => ({ ioMax: [...(draft.ioMax ?? []), parseIoMax(text)] }),
+      },
+      {
+        name: 'timeout',
+        value: 'TIME',
+        help: 'Ask the payload to end after this time, such as 30s or 1h 30min, and kill it 10 seconds later',
+        set: text => ({ timeout: parseTimeout(text) }),
+      },
+      { name: 'stats', help: 'Say at the end what was used', set: () => ({ stats: true }) },
       {
         name: 'personality',
         value: 'ARCH',

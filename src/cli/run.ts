@@ -9,13 +9,12 @@ import { followWindowSize } from '../console/window-size.ts';
 import type { ListenFd } from '../container/listen-fds.ts';
 import type { PreparedRoot } from '../container/prepared-root.ts';
 import type { Logger } from '../log.ts';
-import { signalName } from '../options/signals.ts';
 import type { ConsoleMode } from '../options.ts';
 import { type Container, type Ended, needsPreparation, type Stdio, spawnOn } from '../spawn.ts';
+import { describeEnding, describeUsage } from './ending.ts';
 import type { CommandLineLogger } from './logger.ts';
 import type { ParsedCommandLine } from './parse.ts';
 
-const EXIT_FAILURE = 1;
 /** For RestartForceExitStatus= of the unit that nspawn runs in, which is restarted with all its settings. */
 const EXIT_RESTART_UNIT = 133;
 
@@ -30,12 +29,15 @@ export async function run(line: ParsedCommandLine, log: CommandLineLogger): Prom
   const { takeListenFds } = process.env['LISTEN_FDS'] ? await import('./listen-fds.ts') : {};
   const listenFds = takeListenFds?.(process.env, process.pid) ?? [];
   const root = await prepared(line, { ...log, info: status });
+  const { timeout, stats } = line.options;
+  const end = timeout === undefined ? undefined : performance.now() + timeout;
   let restart = false;
   try {
     for (;;) {
-      const ended = await runOnce(root, { mode, status, log, manager, listenFds });
-      const { exitStatus } = describe(ended, status, log);
-      if (ended.reboot !== 'restart') return exitStatus;
+      const ended = await runOnce(inTime(root, end), { mode, status, log, manager, listenFds });
+      const exitStatus = describeEnding(ended.machine, ended, status, log);
+      if (stats && ended.usage) log.info(describeUsage(ended.machine, ended.usage));
+      if (ended.reboot !== 'restart' || ended.reason) return exitStatus;
       restart = line.options.keepUnit ?? false;
       if (restart) return EXIT_RESTART_UNIT;
     }
@@ -44,6 +46,12 @@ export async function run(line: ParsedCommandLine, log: CommandLineLogger): Prom
     root[Symbol.dispose]();
     await root.released?.();
   }
+}
+
+/** A root for a container that shall end at `end`: one that restarts has what is left of its time. */
+function inTime(root: PreparedRoot, end: number | undefined): PreparedRoot {
+  if (end === undefined) return root;
+  return { ...root, options: { ...root.options, timeout: Math.max(1, end - performance.now()) } };
 }
 
 /** What the containers have in common: made once, as a restarted one finds it as it was. */
@@ -143,26 +151,4 @@ function watchSignals(log: CommandLineLogger): Disposable & { passTo(container: 
       for (const signal of signals) process.off(signal, end);
     },
   };
-}
-
-/** Says how the container ended, and what nspawn's exit status is then. */
-function describe(
-  { machine, exitStatus, signal, reboot }: Named,
-  status: (message: string) => void,
-  log: CommandLineLogger,
-): { exitStatus: number } {
-  if (exitStatus !== undefined) {
-    status(
-      exitStatus === 0
-        ? `Container ${machine} exited successfully.`
-        : `Container ${machine} failed with error code ${exitStatus}.`,
-    );
-    return { exitStatus };
-  }
-  if (reboot) {
-    status(`Container ${machine} ${reboot === 'restart' ? 'is being rebooted' : 'has been shut down'}.`);
-    return { exitStatus: 0 };
-  }
-  log.error(`Container ${machine} terminated by signal ${signalName(signal!).replace(/^SIG/, '')}.`);
-  return { exitStatus: EXIT_FAILURE };
 }

@@ -17,10 +17,10 @@ import { candidates, confinement, execFirst, identity, signals, startInit, strea
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
 import { readHostFile, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
-import { hierarchiesOf, isManaged, isUnified } from '../plan/cgroups.ts';
+import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import type { Payload } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
-import { cgroupDirectory } from './payload-cgroups.ts';
+import { cgroupDirectory } from './cgroup-directory.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
 import type { PayloadStreams } from './start.ts';
 
@@ -61,7 +61,10 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
   // What was read is that of this container's: it still runs.
   openContainer(record)[Symbol.dispose]();
 
-  const cgroups = hierarchiesOf(record.pid).filter(isManaged);
+  const own = hierarchiesOf('self');
+  const isOwn = (each: Hierarchy) =>
+    own.some(({ controllers, path }) => controllers === each.controllers && path === each.path);
+  const cgroups = hierarchiesOf(record.pid).filter(each => !isOwn(each));
   const unified = cgroups.find(isUnified);
   const cgroup = unified && passed.use(openDirectory(cgroupDirectory(unified))).fd;
   const console = 'console' in stdio ? passed.use(duplicate(stdio.console.fd)).fd : undefined;

@@ -23,6 +23,7 @@ import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
 import type { PayloadCgroups } from './payload-cgroups.ts';
 import { forgetContainer } from './record.ts';
+import type { Usage } from './usage.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
 /** A container whose payload runs. Disposing of `resources` lets go of all that is held for it. */
@@ -32,6 +33,8 @@ export interface Started {
   resources: DisposableStack;
   /** With a disk image: resolves when the kernel has let go of it, after the container's end. */
   released?: () => Promise<void>;
+  /** For a plan with limits: what has been used so far. */
+  usage?: () => Usage;
 }
 
 /** The slave of a pseudo terminal, or descriptors for standard input, output and error. */
@@ -103,7 +106,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   });
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
-  if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid));
+  if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid, agent.pidfd));
   for (const { object, upper } of hostLayers(plan)) {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
@@ -134,23 +137,21 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   runPayload(agent, prepared!, user);
   agent.detach();
   resources.use(owned(agent.pidfd));
-  return { pid: agent.pid, pidfd: agent.pidfd, resources: resources.move() };
+  const { pid, pidfd } = agent;
+  return { pid, pidfd, resources: resources.move(), ...(cgroups && plan.limits && { usage: cgroups.usage }) };
 }
 
 const INTERFACES: InterfaceAction['do'][] = ['move interface', 'make veth link', 'make macvlan', 'make ipvlan'];
 
-async function makeCgroups(
-  { shareSystem, machine, cgroups, payload }: Plan,
-  log: Logger,
-): Promise<PayloadCgroups | undefined> {
+async function makeCgroups(plan: Plan, log: Logger): Promise<PayloadCgroups | undefined> {
+  const { shareSystem, cgroups, payload } = plan;
   // Only version 2 can kill what is in a cgroup.
   if (shareSystem && !cgroups.some(isUnified)) {
     log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
-    return undefined;
   }
   if (cgroups.length === 0) return undefined;
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
-  const made = await makePayloadCgroups(machine, cgroups);
+  const made = await makePayloadCgroups(plan);
   if (payload.boot) {
     const { makeRoomForInotify } = await import('./inotify.ts');
     try {

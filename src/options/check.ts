@@ -3,6 +3,17 @@ import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } fr
 import { parseCredentialId, parseCredentialPath } from './credentials.ts';
 import { parseAssignment } from './environment.ts';
 import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
+import {
+  checkMilliseconds,
+  ioMaxText,
+  parseCpus,
+  parseCpuWeight,
+  parseIoMax,
+  parseMemory,
+  parseSwap,
+  parseTasks,
+  parseWeight,
+} from './limits.ts';
 import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
 import { parseContainerPath } from './paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
@@ -78,6 +89,14 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--ambient-capability=', o => o.ambientCapabilities, parseAmbientCapabilities],
   ['--oom-score-adjust=', o => [o.oomScoreAdjust], parseOomScoreAdjust],
   ['--cpu-affinity=', o => o.cpuAffinity, parseCpuList],
+  ['--memory=', o => [o.memory], parseMemory],
+  ['--memory-swap=', o => [o.memorySwap], parseSwap],
+  ['--cpus=', o => [o.cpus], parseCpus],
+  ['--cpu-weight=', o => [o.cpuWeight], parseCpuWeight],
+  ['--tasks=', o => [o.tasks], parseTasks],
+  ['--io-weight=', o => [o.ioWeight], parseWeight],
+  ['--io-max=', o => o.ioMax?.map(ioMaxText), parseIoMax],
+  ['--timeout=', o => [o.timeout], checkMilliseconds],
   ['--personality=', o => [o.personality], parsePersonality],
   ['--bind=', o => o.binds?.map(bind => bind.destination), parseContainerPath],
   ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],

@@ -36,20 +36,39 @@ export const MACHINES_DIRECTORY = '/var/lib/machines';
 /** The signal that asks systemd to shut down: SIGRTMIN+3, see systemd(1). */
 const SIGRTMIN_3 = SIG.RTMIN + 3;
 
+/** What asks for limits, or for counting what is used. */
+const LIMITS = [
+  'memory',
+  'memorySwap',
+  'cpus',
+  'cpuWeight',
+  'tasks',
+  'ioWeight',
+  'ioMax',
+  'stats',
+] as const satisfies (keyof ContainerOptions)[];
+
+const asksFor = (value: unknown) =>
+  value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+
 /**
- * Works out all that a container with these options needs: what buildPlan does, and its network interfaces, which are
- * loaded only then. Throws as buildPlan does.
+ * Works out all that a container with these options needs: what buildPlan does, and limits and network interfaces, whose
+ * modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
-  const plan = buildPlan(asked, console, image);
   const options = impliedOptions(asked);
+  let plan = buildPlan(asked, console, image);
+  if (LIMITS.some(key => asksFor(options[key]))) {
+    const { withLimits } = await import('./limits.ts');
+    plan = withLimits(plan, options);
+  }
   if (!options.networkVeth && !hasInterfaces(options)) return plan;
   const { interfaceSteps } = await import('./network.ts');
   return { ...plan, steps: [...plan.steps, ...interfaceSteps(options, plan.machine)] };
 }
 
 /**
- * Works out what a container with these options needs, but for network interfaces. `console` says whether it gets a
+ * Works out what a container with these options needs, but for limits and network interfaces. `console` says whether it gets a
  * pseudo terminal; `image` is what imageOf() gives for them. Looks at the host (paths, device nodes, mounts), changes
  * nothing and needs no privileges. Throws an Error, or a UsageError for options that can't be.
  */
@@ -134,6 +153,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
+    ...given(options, 'timeout'),
     lock: options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive',
     console,
     hostObjects,

@@ -5,6 +5,7 @@
 import type { MountOption } from '../../syscalls/mount.ts';
 import type { Credential, Rlimit } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
+import type { Limits } from './limits.ts';
 
 /** Something of the host that the container gets. It is opened before the container exists. */
 export type HostObject =
@@ -169,10 +170,14 @@ export interface Plan {
   privateNetwork: boolean;
   shareSystem: boolean;
   /**
-   * Where it gets cgroups of its own, below those of this process: an init manages what is below them, and of a payload
-   * in the host's process namespace they tell what it has left behind.
+   * Where it gets cgroups of its own, below those of this process: an init manages what is below them, limits are set
+   * there, and of a payload in the host's process namespace they tell what it has left behind.
    */
   cgroups: Hierarchy[];
+  /** In force in those; empty where only what is used shall be counted, absent where not even that. */
+  limits?: Limits;
+  /** Milliseconds that it may run. */
+  timeout?: number;
   /** Containers may share a tree that none of them writes to. 'none': whoever starts this one has the lock. */
   lock: 'shared' | 'exclusive' | 'none';
   /** Whether it has a pseudo terminal, or uses the streams that it is given. */

@@ -1,0 +1,93 @@
+/**
+ * Where in cgroup version 2 a container's cgroup with controllers can be made. A cgroup with processes in it can't give
+ * controllers to others below it, except for the root: see "No Internal Process Constraint" in
+ * Documentation/admin-guide/cgroup-v2.rst. So processes may have to be moved out of the way first, which is done
+ * where systemd has delegated the cgroup, or where there is no systemd: see CGROUP_DELEGATION.md of systemd.
+ */
+import { allowing, call } from '../../syscalls/call.ts';
+import { perform, SyscallError } from '../../syscalls/syscall.ts';
+import { hostHas, readHostFile, writeHostFile } from '../host.ts';
+import { whyMissing } from '../plan/limit-files.ts';
+
+/** Where the processes go that were in a cgroup which containers come below. systemd-nspawn calls it so, too. */
+const SUPERVISOR = 'supervisor';
+/** A process may fork while all are moved. */
+const MOST_TRIES = 10;
+
+/**
+ * The cgroup to make others with these controllers in: that of this process, by its path, or the one above a
+ * `supervisor` that it was moved to. `wanted` ones are enabled if that can be. Throws an Error.
+ */
+export function parentWith(needed: readonly string[], wanted: readonly string[], own: string): string {
+  const above = own.slice(0, own.lastIndexOf('/'));
+  const candidates = own.endsWith(`/${SUPERVISOR}`) ? [above, own] : [own];
+  const all = [...needed, ...wanted];
+  const ready = candidates.find(each => missing(each, all).length === 0);
+  if (ready) return ready;
+  const parent = candidates[0]!;
+  const lacking = missing(parent, needed, 'cgroup.controllers')[0];
+  if (lacking !== undefined) throw new Error(`the cgroup ${parent} has no controller ${lacking}${whyLacking(lacking)}`);
+  const available = missing(parent, all).filter(each => missing(parent, [each], 'cgroup.controllers').length === 0);
+  try {
+    enable(parent, available);
+  } catch (error) {
+    // What is only wanted is done without.
+    if (missing(parent, needed).length > 0) throw error;
+  }
+  return parent;
+}
+
+/** Those that a cgroup doesn't have, or doesn't hand on to those below it. */
+function missing(cgroup: string, controllers: readonly string[], file = 'cgroup.subtree_control'): string[] {
+  const words = readHostFile(`${cgroup}/${file}`).toString().split(/\s+/);
+  return controllers.filter(each => !words.includes(each));
+}
+
+const whyLacking = (controller: string) => {
+  const why = whyMissing(controller);
+  return why.startsWith('no ') ? ': the cgroup above it does not hand it on' : `: ${why}`;
+};
+
+/** Has a cgroup hand controllers on to those below it. Throws an Error. */
+export function enable(cgroup: string, controllers: readonly string[]): void {
+  if (controllers.length === 0) return;
+  const doing = `enabling the controllers ${controllers.join(', ')} below the cgroup ${cgroup}`;
+  for (let tries = 1; ; tries++) {
+    try {
+      writeHostFile(`${cgroup}/cgroup.subtree_control`, controllers.map(each => `+${each}`).join(' '));
+      return;
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${HINT}`, { cause: error });
+      if (!isOurs(cgroup)) throw new Error(`${doing}: it has processes in it, and is systemd's${HINT}`);
+      if (tries > MOST_TRIES) throw new Error(`${doing}: processes in it keep coming`);
+      moveAway(cgroup);
+    }
+  }
+}
+
+const HINT = '; try systemd-run --scope --property=Delegate=yes nspawn …';
+
+/** Whether we may arrange what is in a cgroup: systemd marks what it leaves to others. */
+function isOurs(cgroup: string): boolean {
+  if (!hostHas('/run/systemd/system')) return true;
+  return ['user.delegate', 'trusted.delegate'].some(name => {
+    const value = new Uint8Array(8);
+    const size = perform(allowing(call('getxattr', cgroup, name, { out: value }, value.length)));
+    return size > 0 && value[0] === '1'.charCodeAt(0);
+  });
+}
+
+/** Moves all processes of a cgroup into one below it. */
+function moveAway(cgroup: string): void {
+  perform(allowing(call('mkdirat', -1, `${cgroup}/${SUPERVISOR}`, 0o755), 'EEXIST'));
+  const pids = readHostFile(`${cgroup}/cgroup.procs`).toString().split('\n').filter(Boolean);
+  for (const pid of pids) {
+    try {
+      writeHostFile(`${cgroup}/${SUPERVISOR}/cgroup.procs`, pid);
+    } catch (error) {
+      // It has ended.
+      if ((error as SyscallError).code !== 'ESRCH') throw error;
+    }
+  }
+}
