@@ -4,6 +4,8 @@
  * Documentation/admin-guide/cgroup-v2.rst.
  */
 import { entrust } from '../../syscalls/agent/janitor.ts';
+import { restrictDevices } from '../../syscalls/bpf/device-policy.ts';
+import type { DeviceRule } from '../../syscalls/bpf/device-program.ts';
 import { allowing, type Call, call } from '../../syscalls/call.ts';
 import { AT } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
@@ -11,7 +13,8 @@ import { killAndWait, sleep } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { readIfThere } from '../host.ts';
-import { type Hierarchy, isUnified } from '../plan/cgroups.ts';
+import { devicesHierarchy, type Hierarchy, isUnified } from '../plan/cgroups.ts';
+import { legacyRule } from '../plan/devices.ts';
 import { type CgroupLimit, limitsIn } from '../plan/limit-files.ts';
 import type { Plan } from '../plan/steps.ts';
 import {
@@ -37,6 +40,8 @@ export interface PayloadCgroups extends Disposable {
   readonly others: number;
   /** Moves a process into those of version 1, where none can be born. Throws SyscallError. */
   adopt(pid: number, pidfd: number): void;
+  /** Holds the container to these devices. Throws SyscallError. */
+  restrictDevices(rules: readonly DeviceRule[]): void;
   /** What has been used so far. */
   usage(): Usage;
 }
@@ -97,6 +102,14 @@ export async function makePayloadCgroups({ machine, cgroups, limits, payload }: 
       held.use(entrust([pidfd, ...parents], ([theirs, ...fds]) => lateRemoval(theirs!, fds, name)));
       const text = Buffer.from(`${pid}`);
       for (const { processes } of legacy) syscall('write', processes, text, text.length);
+    },
+    restrictDevices(rules) {
+      const policing = devicesHierarchy(cgroups);
+      const cgroup = made.find(({ hierarchy }) => hierarchy === policing);
+      if (!cgroup) return;
+      if (isUnified(cgroup.hierarchy)) return restrictDevices(cgroup.directory, rules);
+      writeControl(cgroup.directory, 'devices.deny', 'a');
+      for (const rule of rules) writeControl(cgroup.directory, 'devices.allow', legacyRule(rule));
     },
     usage: () => usageOf(made),
     [Symbol.dispose]: () => held.dispose(),
@@ -187,7 +200,7 @@ function writeLimits(directory: number, limits: readonly CgroupLimit[]): void {
 }
 
 /** Writes a file of a cgroup. False: there is none. Throws SyscallError. */
-export function writeControl(directory: number, name: string, text: string): boolean {
+function writeControl(directory: number, name: string, text: string): boolean {
   const fd = perform(allowing(openControl(directory, name), 'ENOENT'));
   if (fd < 0) return false;
   using file = owned(fd);

@@ -123,6 +123,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed);
   });
 
+  // Now that all nodes are made.
+  if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
+
   const user = await resolveUser(plan.payload, agent.pid, command => runInTree(command, image));
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (passCredentials) attempt('passing credentials to the payload', () => passCredentials(agent, user));
@@ -162,6 +165,16 @@ async function makeCgroups(plan: Plan, log: Logger): Promise<PayloadCgroups | un
     }
   }
   return made;
+}
+
+async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {
+  const { allowedDevices } = await import('../plan/devices.ts');
+  try {
+    cgroups.restrictDevices(allowedDevices(plan));
+  } catch (error) {
+    // As systemd has it: kernels without such programs, and containers that may not load any, run it all the same.
+    log.warn(`holding the container to the devices that it is given: ${(error as Error).message}`);
+  }
 }
 
 function namespaces({ shareSystem, privateNetwork }: Plan): bigint {

@@ -28,6 +28,13 @@ export const isUnified = ({ controllers }: Hierarchy): boolean => controllers ==
 /** Whether it is a hierarchy that a systemd keeps its units in. */
 export const isManaged = (each: Hierarchy): boolean => isUnified(each) || each.controllers === SYSTEMD;
 
+/**
+ * Which of them can hold a container to its devices: version 2, where that is a program, else the controller of version
+ * 1.
+ */
+export const devicesHierarchy = (hierarchies: readonly Hierarchy[]): Hierarchy | undefined =>
+  hierarchies.find(isUnified) ?? hierarchies.find(({ controllers }) => controllers.split(',').includes('devices'));
+
 /** The hierarchies of the host that are mounted, with the cgroups of a process. */
 export function hierarchiesOf(pid: number | 'self'): Hierarchy[] {
   const text = readIfThere(`/proc/${pid}/cgroup`)?.toString() ?? '';

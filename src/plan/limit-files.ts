@@ -4,7 +4,7 @@
  */
 import { readIfThere } from '../host.ts';
 import type { IoMax } from '../options.ts';
-import { type Hierarchy, isUnified } from './cgroups.ts';
+import { devicesHierarchy, type Hierarchy, isUnified } from './cgroups.ts';
 import type { Limits } from './limits.ts';
 
 /** A limit as files of a cgroup. */
@@ -137,7 +137,7 @@ const LEGACY_COUNTING = [...COUNTING, ['cpu', 'cpuacct']] as const;
 
 /**
  * The hierarchies in which a container with limits gets cgroups: those that have the controllers, and version 2 in any
- * case, which counts CPU time and can kill. Throws an Error for a limit whose controller is nowhere; whether version 2
+ * case, which counts CPU time, holds it to its devices and can kill. Throws an Error for a limit whose controller is nowhere; whether version 2
  * has it, the attempt to use it tells.
  */
 export function limitingHierarchies(limits: Limits, hierarchies: readonly Hierarchy[]): Hierarchy[] {
@@ -151,7 +151,8 @@ export function limitingHierarchies(limits: Limits, hierarchies: readonly Hierar
   });
   const counters = hierarchies.some(isUnified) ? COUNTING : LEGACY_COUNTING;
   const counting = counters.map(each => hierarchyWith(each, hierarchies)?.hierarchy);
-  return hierarchies.filter(each => needed.includes(each) || counting.includes(each) || isUnified(each));
+  const policing = devicesHierarchy(hierarchies);
+  return hierarchies.filter(each => needed.includes(each) || counting.includes(each) || each === policing);
 }
 
 /** The limits that are in force in a hierarchy. Throws an Error for one that needs another here. */

@@ -12,7 +12,7 @@ import { UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import { randomDigits } from '../random-digits.ts';
 import { viewRoot } from '../root-view.ts';
-import { cgroupMounts, hierarchiesOf, isManaged, isUnified } from './cgroups.ts';
+import { cgroupMounts, devicesHierarchy, hierarchiesOf, isManaged, isUnified } from './cgroups.ts';
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
@@ -98,6 +98,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
   const readOnly = keptReadOnly || (!ephemeral && isReadOnly(root.hostObjects[ROOT]));
   const selinux = selinuxFileSystem();
   const hierarchies = options.boot || options.shareSystem ? hierarchiesOf('self') : [];
+  const policing = devicesHierarchy(hierarchies);
   const custom = customMounts(options, { directory: looksLike, view: tree });
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
@@ -152,7 +153,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ephemeral,
     privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
     shareSystem: options.shareSystem ?? false,
-    cgroups: hierarchies.filter(options.boot ? isManaged : isUnified),
+    cgroups: hierarchies.filter(options.boot ? each => isManaged(each) || each === policing : isUnified),
     ...given(options, 'timeout'),
     lock: options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive',
     console,

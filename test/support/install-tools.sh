@@ -5,7 +5,7 @@ set -u
 
 packages='
   systemd-container bubblewrap runc mmdebstrap busybox-static
-  binutils binutils-aarch64-linux-gnu qemu-user-static gcc libc6-dev
+  binutils binutils-aarch64-linux-gnu binutils-bpf qemu-user-static gcc libc6-dev
   linux-libc-dev linux-libc-dev-arm64-cross linux-libc-dev-armhf-cross
   strace tmux iproute2 iputils-ping procps util-linux libcap2-bin
   e2fsprogs dbus dbus-daemon rsync attr acl
