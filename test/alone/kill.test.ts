@@ -34,6 +34,7 @@ const VARIANTS = [
     'plain',
     'as process 2',
     'volatile overlay',
+    'limits',
     'private network',
     'booting',
     'terminal',

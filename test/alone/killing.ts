@@ -99,6 +99,7 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
   plain: () => () => running('--read-only'),
   'as process 2': () => () => running('--read-only', '-a'),
   'volatile overlay': () => () => running('--volatile=overlay'),
+  limits: () => () => running('--read-only', '--memory=64M', '--cpus=1', '--tasks=50'),
   'private network': () => () => running('--read-only', '--private-network'),
   booting() {
     const trees = Array.from({ length: AT_A_TIME }, bootable);
