@@ -14,7 +14,7 @@ export interface Entry {
 export const DT = { UNKNOWN: 0, DIR: 4 } as const;
 
 /** struct linux_dirent64, linux/dirent.h: inode, offset, length of the record, type, name. */
-const DIRENT = { length: 16, type: 18, name: 19 } as const;
+export const DIRENT = { length: 16, type: 18, name: 19 } as const;
 const BUFFER_SIZE = 32768;
 
 /** The next entries of an open directory, without `.` and `..`; undefined at its end. Throws SyscallError. */
@@ -27,7 +27,7 @@ export function nextEntries(fd: number): Entry[] | undefined {
   for (let at = 0; at < size; at += view.getUint16(at + DIRENT.length, true)) {
     const start = at + DIRENT.name;
     const name = bytes.subarray(start, bytes.indexOf(0, start) + 1);
-    if (!isDots(name)) entries.push({ name, type: bytes[at + DIRENT.type]! });
+    if (!isDots(bytes, start)) entries.push({ name, type: bytes[at + DIRENT.type]! });
   }
   return entries;
 }
@@ -43,7 +43,9 @@ export function allEntries(fd: number): Entry[] {
 }
 
 const DOT = 0x2e;
-const isDots = (name: Uint8Array) => name[0] === DOT && (name.length === 2 || (name.length === 3 && name[1] === DOT));
+/** Whether the name at an offset is `.` or `..` */
+export const isDots = (bytes: Uint8Array, at: number): boolean =>
+  bytes[at] === DOT && (bytes[at + 1] === 0 || (bytes[at + 1] === DOT && bytes[at + 2] === 0));
 
 /** A name to be read by people. */
 export const nameText = (name: Uint8Array): string => Buffer.from(name.subarray(0, -1)).toString();

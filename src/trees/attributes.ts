@@ -25,6 +25,10 @@ const OVERLAY = 'trusted.overlay.';
 
 export const hasExtendedAttributes = (fd: number): boolean => listOf(byDescriptor(fd)).length > 0;
 
+/** The value of an extended attribute; nothing where there is none. Throws SyscallError. */
+export const extendedAttribute = (path: string, name: string): Uint8Array =>
+  read(out => call('getxattr', path, name, { out }, out.length));
+
 const listOf = (path: string) => read(out => call('listxattr', path, { out }, out.length));
 
 function copyExtendedAttributes(from: string, to: string): void {

@@ -35,6 +35,9 @@ export function baseOfTree({ uid, gid }: Owner): number {
 
 const baseOf = (id: number): number => id - (id % RANGE);
 
+/** The id of the range from `base` on that is what `id` is in its own. */
+export const shiftedId = (id: number, base: number): number => base + (id % RANGE);
+
 /**
  * Picks a range that nobody else has, and holds it: the one that the tree belongs to already, else that of the machine's
  * name, else any. Throws an Error when none is found.
