@@ -1,7 +1,7 @@
 BUN = node_modules/.bin/bun
 PREFIX = /usr/local
 
-.PHONY: help run build test check tools bench install clean
+.PHONY: help run build test test-vm check tools bench install clean
 .SILENT:
 
 help:
@@ -9,6 +9,7 @@ help:
 	echo 'make build    make dist/nspawn, one file that runs by itself'
 	echo 'make install  build it and put it in $$(DESTDIR)$$(PREFIX)/bin, with a unit for systemd'
 	echo 'make test     check, then run all tests (as root: all of them, and install what they need)'
+	echo 'make test-vm  only the tests that want a host with systemd, in virtual machines'
 	echo 'make check    types, lint and format'
 	echo 'make bench    compare with systemd-nspawn, bubblewrap and runc (as root)'
 	echo 'make clean    remove what was built'
@@ -31,6 +32,9 @@ install: build
 
 test: check tools
 	$(BUN) scripts/test.ts
+
+test-vm: node_modules tools
+	$(BUN) scripts/test.ts test/vm/
 
 check: node_modules
 	node_modules/.bin/tsc --noEmit

@@ -1,20 +1,25 @@
 /**
  * Runs test files and counts truly:
  *
- *     bun scripts/test.ts [--in=DIRECTORY] [--limit=SECONDS] [PART-OF-FILE-NAME…]
+ *     bun scripts/test.ts [--in=DIRECTORY] [--limit=SECONDS] [--json] [PART-OF-FILE-NAME…]
  *
  * Each *.test.ts below DIRECTORY (test) runs in a process of its own, two at a time; those in a directory `alone` run
- * by themselves, after the others. A file that takes longer than the limit is killed with all that it started. The
- * last line is `N passed, N failed, N skipped`; the exit status is 0 only if something passed and nothing failed.
+ * by themselves, after the others. Those below `vm/NAME` run after these, in the virtual machine NAME. A file that takes
+ * longer than the limit is killed with all that it started. The last line is `N passed, N failed, N skipped`; the exit
+ * status is 0 only if something passed and nothing failed. --json prints a line for each file instead, an Outcome.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { createInterface } from 'node:readline';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { SKIPPED } from '../test/support/needs.ts';
 import { killTree } from '../test/support/processes.ts';
+import { canHaveVm } from '../test/support/vm/image.ts';
+import { startVm } from '../test/support/vm/machine.ts';
+import { inVm, NO_VM } from '../test/support/vm/needs.ts';
 
 interface Outcome {
   file: string;
@@ -31,7 +36,7 @@ interface Outcome {
 /** Seconds that a file's processes may stay after itself. */
 const LINGERING = 5;
 
-/** Leaders of the test files that run now. */
+/** Leaders of the test files, and of the virtual machine, that run now. */
 const running = new Set<number>();
 
 function testFiles(directory: string, filters: string[]): string[] {
@@ -39,20 +44,53 @@ function testFiles(directory: string, filters: string[]): string[] {
   return files.filter(file => filters.length === 0 || filters.some(part => file.includes(part))).sort();
 }
 
-async function runAll(files: string[], limit: number): Promise<Outcome[]> {
+/** The virtual machine that a file is for. */
+const machineOf = (file: string): string | undefined => /(?:^|\/)vm\/(\w+)\//.exec(file)?.[1];
+
+/** Runs them all; `done` is told of each. */
+async function runAll(files: string[], limit: number, done: (outcome: Outcome) => void): Promise<void> {
+  const isWanted = inVm() !== undefined && files.some(file => machineOf(file) !== undefined);
+  const noVm = isWanted ? canHaveVm() : 'not wanted';
+  // Its tests are skipped then, with this reason.
+  if (noVm !== undefined) process.env[NO_VM] = noVm;
+  const places = Map.groupBy(files, file => (noVm === undefined ? machineOf(file) : undefined));
+  await runHere(places.get(undefined) ?? [], limit, done);
+  for (const [machine, inside] of places) if (machine !== undefined) await runInVm(machine, inside, limit, done);
+}
+
+async function runHere(files: string[], limit: number, done: (outcome: Outcome) => void): Promise<void> {
   const isAlone = (file: string) => /(^|\/)alone\//.test(file);
-  const outcomes: Outcome[] = [];
   const work = async (queue: string[]) => {
-    for (let file = queue.shift(); file; file = queue.shift()) {
-      const outcome = await run(file, limit);
-      print(outcome);
-      outcomes.push(outcome);
-    }
+    for (let file = queue.shift(); file; file = queue.shift()) done(await run(file, limit));
   };
   const together = files.filter(file => !isAlone(file));
   await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, () => work(together)));
   await work(files.filter(isAlone));
-  return outcomes;
+}
+
+/** Has this runner run files in a virtual machine. One that is not told of has failed. */
+async function runInVm(machine: string, files: string[], limit: number, done: (outcome: Outcome) => void) {
+  const left = new Set(files);
+  let fault = 'the runner in the virtual machine does not know it';
+  try {
+    const runner = `node_modules/.bin/bun scripts/test.ts --json --limit=${limit} ${files.join(' ')}`;
+    using vm = startVm(`exec ${runner} </dev/null`, machine);
+    running.add(vm.pid);
+    for await (const line of createInterface({ input: vm.stdout })) {
+      if (!line.startsWith('{')) console.log(line);
+      else {
+        const outcome: Outcome = JSON.parse(line);
+        left.delete(outcome.file);
+        done(outcome);
+      }
+    }
+    await vm.ended;
+    running.delete(vm.pid);
+  } catch (error) {
+    console.log((error as Error).message);
+    [fault = ''] = (error as Error).message.split('\n');
+  }
+  for (const file of left) done({ file, passed: 0, failed: 1, skipped: 0, skips: [], fault, output: '' });
 }
 
 /** Runs one file. `limit` is in seconds. */
@@ -121,7 +159,11 @@ function report(outcomes: Outcome[]): number {
 }
 
 const { values, positionals } = parseArgs({
-  options: { in: { type: 'string', default: 'test' }, limit: { type: 'string', default: '300' } },
+  options: {
+    in: { type: 'string', default: 'test' },
+    limit: { type: 'string', default: '300' },
+    json: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -130,4 +172,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.exit(1);
   });
 }
-process.exitCode = report(await runAll(testFiles(values.in, positionals), Number(values.limit)));
+const outcomes: Outcome[] = [];
+await runAll(testFiles(values.in, positionals), Number(values.limit), outcome => {
+  if (values.json) console.log(JSON.stringify(outcome));
+  else print(outcome);
+  outcomes.push(outcome);
+});
+process.exitCode = values.json ? 0 : report(outcomes);

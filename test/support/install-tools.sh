@@ -10,7 +10,8 @@ packages='
   strace tmux iproute2 iputils-ping procps util-linux libcap2-bin
   e2fsprogs dbus dbus-daemon rsync attr acl
   fdisk gdisk xfsprogs btrfs-progs dosfstools exfatprogs ntfs-3g squashfs-tools erofs-utils f2fs-tools
-  genisoimage xorriso udftools cryptsetup-bin mdadm'
+  genisoimage xorriso udftools cryptsetup-bin mdadm
+  qemu-system-x86'
 
 missing=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' 2>/dev/null | awk -v wanted="$packages" '
   $1 == "installed" { installed[$2] }

@@ -3,38 +3,11 @@
  * write to a tree, or let a container do so, take a copy.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { homedir } from 'node:os';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process from 'node:process';
-import { hasTool, isRoot, type Need } from './needs.ts';
+import { debootstrapped, fingerprint, kept, OWN_CACHE } from './cache.ts';
+import type { Need } from './needs.ts';
 import { removeTree, type TemporaryDirectory, temporaryDirectory } from './temporary.ts';
-
-const SYSTEM_CACHE = '/var/cache/nspawn-test';
-const OWN_CACHE = isRoot
-  ? SYSTEM_CACHE
-  : join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nspawn-test');
-
-/** Path of a tree that is already made, if it is. */
-const kept = (name: string): string | undefined =>
-  [SYSTEM_CACHE, OWN_CACHE].map(cache => join(cache, name)).find(existsSync);
-
-/** A part of a tree's name that changes with what it is made from. */
-const fingerprint = (recipe: unknown): string =>
-  createHash('sha256')
-    .update(JSON.stringify([process.arch, recipe]))
-    .digest('hex')
-    .slice(0, 12);
 
 /** What mmdebstrap is called with. systemd and dbus are for tests that boot, the rest is for tests to call inside. */
 const DEBIAN = [
@@ -50,32 +23,16 @@ const DEBIAN = [
 
 type Suite = 'bookworm' | 'trixie';
 
-// Made under a lock, so that it happens once; under another name, so that there is never half a tree.
-const MAKE_DEBIAN = `
-  tree=$1; shift
-  test -e "$tree" && exit
-  rm -rf --one-file-system "$tree.partial"
-  timeout --kill-after=10 600 mmdebstrap "$@" "$tree.partial" $MIRROR 2>&1 && mv -T "$tree.partial" "$tree"`;
-
 /**
  * A Debian tree with systemd in it. It is made by mmdebstrap, from the mirrors this machine uses; that needs root and
  * takes a minute. Throws when it can't be made.
  */
 export function debianTree(suite: Suite = 'bookworm'): string {
   const recipe = [...DEBIAN, suite];
-  const name = `debian-${fingerprint(recipe)}`;
-  const found = kept(name);
-  if (found) return found;
-  if (!isRoot) throw new Error('Making a Debian tree: not root');
-  if (!hasTool('mmdebstrap')) throw new Error('Making a Debian tree: mmdebstrap is not installed');
-  mkdirSync(SYSTEM_CACHE, { recursive: true });
-  const tree = join(SYSTEM_CACHE, name);
-  // --close: a daemon that mmdebstrap leaves behind (gpg-agent) must not keep the lock.
-  const command = ['--close', `${tree}.lock`, 'sh', '-c', MAKE_DEBIAN, 'sh', tree, ...recipe];
-  const env = { ...process.env, MIRROR: suite === 'bookworm' ? '' : mirror() };
-  const { status, stdout, error } = spawnSync('flock', command, { encoding: 'utf8', env });
-  if (status === 0) return tree;
-  throw new Error(`Making a Debian tree: ${error?.message ?? stdout.trim().split('\n').slice(-3).join(' / ')}`);
+  return debootstrapped('a Debian tree', `debian-${fingerprint(recipe)}`, path => {
+    const source = suite === 'bookworm' ? '' : mirror();
+    return ['mmdebstrap', ...recipe, path, ...(source ? [source] : [])];
+  });
 }
 
 /** Where this machine's own packages come from: other suites are there as well. Empty where apt does not know. */
