@@ -19,6 +19,15 @@ export type ResolvConf =
 /** How /etc/localtime comes about: see --timezone= in systemd-nspawn(1). */
 export type Timezone = 'auto' | 'off' | 'copy' | 'bind' | 'symlink' | 'delete';
 
+/**
+ * The container's own users: see --private-users= in systemd-nspawn(1). `base` is the first of the host's ids that they
+ * have, and `count` how many; 'yes' takes the base from the owner of the root directory.
+ */
+export type PrivateUsers = 'no' | 'yes' | 'pick' | 'identity' | { base: number; count: number };
+
+/** How the tree's files come to belong to these users: see --private-users-ownership= in systemd-nspawn(1). */
+export type UsersOwnership = 'off' | 'chown' | 'map' | 'auto';
+
 /** A file or directory of the host that shows up in the container. */
 export interface Bind {
   /** Absolute path on the host; a leading `+` means inside the container's own tree; '' makes a temporary directory. */
@@ -138,6 +147,9 @@ export interface ContainerOptions {
   killSignal?: number;
   resolvConf?: ResolvConf;
   timezone?: Timezone;
+  privateUsers?: PrivateUsers;
+  /** Default: 'auto' with 'pick', else 'off'. */
+  usersOwnership?: UsersOwnership;
   privateNetwork?: boolean;
   shareSystem?: boolean;
   /** The container is ready when its payload says so, by the socket that NOTIFY_SOCKET names: sd_notify(3). */

@@ -88,6 +88,7 @@ export const CLONE = {
   VM: 0x100n,
   PIDFD: 0x1000n,
   VFORK: 0x4000n,
+  PARENT: 0x8000n,
   NEWNS: 0x20000n,
   NEWCGROUP: 0x2000000n,
   NEWUTS: 0x4000000n,

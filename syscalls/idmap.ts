@@ -2,7 +2,7 @@
 import { startAgent } from './agent/agent.ts';
 import type { Call } from './call.ts';
 import { AT, CLONE, MOUNT_ATTR, O } from './constants.ts';
-import { type OwnedFd, owned } from './fd.ts';
+import { type OwnedFd, owned, passableFd } from './fd.ts';
 import { type Fd, setMountAttributes } from './mount.ts';
 import { syscall } from './syscall.ts';
 
@@ -23,10 +23,18 @@ export interface IdRange {
  */
 export function makeUserNamespace(uids: readonly IdRange[], gids: readonly IdRange[] = uids): OwnedFd {
   using holder = startAgent({ namespaces: CLONE.NEWUSER, fds: [], dieWithParent: true });
-  const directory = `/proc/${holder.pid}`;
-  writeMap(`${directory}/uid_map`, uids);
-  writeMap(`${directory}/gid_map`, gids);
-  return owned(syscall('openat', AT.FDCWD, `${directory}/ns/user`, O.RDONLY | O.CLOEXEC, 0));
+  writeMaps(holder.pid, uids, gids);
+  return openUserNamespace(holder.pid);
+}
+
+/** A descriptor for a process's user namespace. Throws SyscallError. */
+export const openUserNamespace = (pid: number): OwnedFd =>
+  owned(passableFd(syscall('openat', AT.FDCWD, `/proc/${pid}/ns/user`, O.RDONLY | O.CLOEXEC, 0)));
+
+/** Writes the maps of a process's new user namespace; the same ids for groups if not given. Throws SyscallError. */
+export function writeMaps(pid: number, uids: readonly IdRange[], gids: readonly IdRange[] = uids): void {
+  writeMap(`/proc/${pid}/uid_map`, uids);
+  writeMap(`/proc/${pid}/gid_map`, gids);
 }
 
 /** A map can be written once, and in one call: user_namespaces(7). */

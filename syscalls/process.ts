@@ -117,13 +117,13 @@ const CAPABILITY_VERSION = 0x20080522;
 
 /**
  * Makes these capabilities, as bits by their numbers, the inheritable set of an agent, which has this process's sets; see
- * capset(2). Left alone, it would hand what nspawn's caller inherited on to programs with file capabilities. Throws
- * SyscallError.
+ * capset(2); or with `hasAll` all of them, as root of a user namespace does. Left alone, it would hand what nspawn's caller
+ * inherited on to programs with file capabilities. Throws SyscallError.
  */
-export function setInheritable(mask: bigint): Call {
+export function setInheritable(mask: bigint, hasAll = false): Call {
   // Twice (for 32 capabilities each) effective, permitted, inheritable.
-  const sets = new Uint32Array(6);
-  syscall('capget', capabilityHeader(), { out: new Uint8Array(sets.buffer) });
+  const sets = new Uint32Array(6).fill(hasAll ? 0xffffffff : 0);
+  if (!hasAll) syscall('capget', capabilityHeader(), { out: new Uint8Array(sets.buffer) });
   sets[2] = Number(mask & 0xffffffffn);
   sets[5] = Number(mask >> 32n);
   return call('capset', capabilityHeader(), new Uint8Array(sets.buffer));
@@ -153,10 +153,10 @@ export type LimitValue = bigint | 'infinity';
 /** RLIM_INFINITY of asm-generic/resource.h: all ones. */
 const INFINITY = 0xffff_ffff_ffff_ffffn;
 
-/** Sets a resource limit of the caller, by its number. */
-export function setRlimit(resource: number, soft: LimitValue, hard: LimitValue): Call {
+/** Sets a resource limit of a process, by its number; 0 is the caller. */
+export function setRlimit(resource: number, soft: LimitValue, hard: LimitValue, pid = 0): Call {
   const limits = new BigUint64Array([soft, hard].map(limit => (limit === 'infinity' ? INFINITY : limit)));
-  return call('prlimit64', 0, resource, new Uint8Array(limits.buffer), null);
+  return call('prlimit64', pid, resource, new Uint8Array(limits.buffer), null);
 }
 
 /** A process's resource limit; 0 is this process. Throws SyscallError. */

@@ -1,3 +1,4 @@
+import { hostHas } from '../host.ts';
 import { parseAmbientCapabilities, parseCapabilities } from '../options/capabilities.ts';
 import { parseLoadCredential, parseSetCredential } from '../options/credentials.ts';
 import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
@@ -28,6 +29,7 @@ import { parseCpuList, parseOomScoreAdjust } from '../options/resources.ts';
 import { parseRlimit, withRlimit } from '../options/rlimit.ts';
 import { parseSignal } from '../options/signals.ts';
 import { parseNonEmpty, parseProperty } from '../options/unit.ts';
+import { parseOwnership, parsePrivateUsers } from '../options/users.ts';
 import type { ConsoleMode, ContainerOptions } from '../options.ts';
 import type { Syntax } from './getopt.ts';
 
@@ -213,6 +215,37 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         name: 'keep-unit',
         help: 'Stay in the unit that nspawn runs in, instead of making a scope unit',
         set: () => ({ keepUnit: true }),
+      },
+    ],
+  },
+  {
+    title: 'User Namespacing',
+    rows: [
+      {
+        name: 'private-users',
+        value: 'MODE',
+        valueOptional: true,
+        help: "Give the container users of its own: no, yes, pick, identity, or BASE[:COUNT] of the host's ids",
+        set: text => {
+          const privateUsers = parsePrivateUsers(text);
+          return { privateUsers, ...(privateUsers === 'pick' && { usersOwnership: 'auto' }) };
+        },
+      },
+      {
+        name: 'private-users-ownership',
+        value: 'MODE',
+        help: "How the tree's files come to belong to them: chown, map, off or auto",
+        set: text => ({ usersOwnership: parseOwnership(text) }),
+      },
+      {
+        name: 'private-users-chown',
+        help: 'Same as --private-users-ownership=chown',
+        set: () => ({ usersOwnership: 'chown' }),
+      },
+      {
+        letter: 'U',
+        help: 'Same as --private-users=pick --private-users-ownership=auto, where the kernel has user namespaces',
+        set: () => (hostHas('/proc/self/uid_map') ? { privateUsers: 'pick', usersOwnership: 'auto' } : {}),
       },
     ],
   },

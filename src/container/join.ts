@@ -15,7 +15,7 @@ import { payloadEnvironment } from '../execute/environment.ts';
 import { limitPieces } from '../execute/limits.ts';
 import { candidates, confinement, execFirst, identity, signals, startInit, streamCalls } from '../execute/payload.ts';
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
-import { readHostFile, writeHostFile } from '../host.ts';
+import { readHostFile, readLink, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
 import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import type { Payload } from '../plan/steps.ts';
@@ -44,7 +44,7 @@ export interface Joined {
   pidfd: number;
 }
 
-/** All but that of users. */
+/** All but that of users, which not every container has. */
 const NAMESPACES = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWCGROUP | CLONE.NEWPID;
 
 /**
@@ -56,6 +56,7 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
   using leader = openContainer(record);
   using passed = new DisposableStack();
   const pidfd = passed.use(duplicate(leader.fd)).fd;
+  const inNamespace = readLink(`/proc/${record.pid}/ns/user`) !== readLink('/proc/self/ns/user');
   const payload = payloadOf(record.pid, options);
   const user = userOf(options.user ?? 'root', record.pid);
   // What was read is that of this container's: it still runs.
@@ -80,14 +81,16 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
       writeHostFile(`${cgroupDirectory(hierarchy)}/cgroup.procs`, `${agent.pid}`),
     );
   }
-  attempt(`joining the container ${record.machine}`, () => agent.run([joinNamespaces(pidfd, NAMESPACES)]));
+  attempt(`joining the container ${record.machine}`, () =>
+    agent.run([joinNamespaces(pidfd, inNamespace ? NAMESPACES | CLONE.NEWUSER : NAMESPACES)]),
+  );
 
   const terminal = console === undefined ? [] : [call('ioctl', 0, TIOC.SCTTY, 0)];
   const home = payload.command.length ? '/' : user.home;
   const pieces = [
     { doing: 'connecting the standard streams', calls: streamCalls(streams) },
     ...limitPieces([]),
-    ...confinement(payload),
+    ...confinement(payload, inNamespace),
     { doing: `becoming the user ${user.name}`, calls: identity(user, 0n) },
     // Others have none left.
     ...(user.uid === 0 ? [{ doing: 'giving up capabilities', calls: [setCapabilities(payload.capabilities)] }] : []),

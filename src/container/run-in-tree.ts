@@ -24,8 +24,13 @@ export function runInTree(
   image: Image | undefined,
   ephemeral: EphemeralRoot | undefined,
 ): StartOptions['runInTree'] {
-  return async (command, openImage) => {
-    const plan = { ...buildPlan(helperOptions(options, command), 'streams', image), lock: 'none' as const };
+  return async (command, openImage, users) => {
+    const own = users && {
+      privateUsers: { base: Number(users.base), count: users.count },
+      usersOwnership: users.ownership,
+    };
+    const asked = { ...helperOptions(options, command), ...own };
+    const plan = { ...buildPlan(asked, 'streams', image), lock: 'none' as const };
     using connected = await connect('pipe');
     const { pidfd, resources } = await startContainer(plan, {
       log: silentLogger,

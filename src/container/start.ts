@@ -1,14 +1,14 @@
 /** From a plan to a running payload. */
 import { startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
-import { CLONE } from '../../syscalls/constants.ts';
+import { CLONE, SIG } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
-import { killAndWait } from '../../syscalls/process.ts';
+import { killAndWait, signalProcess } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { checkTree } from '../execute/check-tree.ts';
 import { makeHome } from '../execute/home.ts';
-import { openHostObject, openSource } from '../execute/host-objects.ts';
+import { type Origins, openHostObject, openSource } from '../execute/host-objects.ts';
 import { type PreparedPayload, preparePayload, runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
@@ -16,7 +16,7 @@ import { writeHostFile } from '../host.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
-import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan } from '../plan/steps.ts';
+import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan, type Users } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
@@ -43,8 +43,11 @@ export type PayloadStreams = { console: OwnedFd } | { fds: readonly [number, num
 export interface StartOptions {
   log: Logger;
   streams: PayloadStreams;
-  /** Runs a program in a container of its own on the same tree, and if that is in a disk image, on what is open of it. */
-  runInTree: (command: string[], image?: OpenImage) => ReturnType<RunInTree>;
+  /**
+   * Runs a program in a container of its own on the same tree, and if that is in a disk image, on what is open of it, with
+   * the users that this one has got.
+   */
+  runInTree: (command: string[], image?: OpenImage, users?: Users) => ReturnType<RunInTree>;
   /** What the payload gets as descriptors 3 and up. */
   listenFds?: readonly ListenFd[];
   /** What is open of the disk image; opened, and waited for at its end, if not given. */
@@ -80,17 +83,11 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
 
   const console = 'console' in streams ? streams.console : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
-  // The host's side of the agent's descriptors, which it has copies of once it lives.
+  const streamFds = agentStreams === 'console' ? [] : agentStreams;
+  const origins = { root, ephemeral, console, notifySocket, image, users: undefined };
+  // Descriptors that the agent has copies of once it lives.
   using objects = new DisposableStack();
-  const fds = new Map<string, number>();
-  for (const [key, object] of Object.entries(plan.hostObjects)) {
-    // What is in an image is taken from there by a step.
-    if (image && isInRoot(object)) continue;
-    const opened = attempt(`opening ${describeObject(object, key)}`, () =>
-      openHostObject(object, { root, ephemeral, console, notifySocket, image }),
-    );
-    fds.set(key, objects.use(opened).fd);
-  }
+  let fds = plan.users ? new Map<string, number>() : openObjects(plan, origins, objects);
 
   const passed = attempt('taking the descriptors for the payload', () =>
     passableFds(listenFds).map(each => objects.use(each).fd),
@@ -98,12 +95,22 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
 
   const cgroups = await makeCgroups(plan, log);
   if (cgroups) resources.use(cgroups);
-  using agent = startAgent({
+  const agentOptions = {
     namespaces: namespaces(plan),
-    fds: [...fds.values(), ...passed, ...(agentStreams === 'console' ? [] : agentStreams)],
+    fds: [...fds.values(), ...passed, ...streamFds],
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
-  });
+  };
+  const { startWithUsers } = plan.users ? await import('../users/start.ts') : {};
+  const users = await startWithUsers?.(plan as Plan & { users: Users }, agentOptions, origins, log);
+  using outside = users?.outside;
+  using agent = users?.inside ?? startAgent(agentOptions);
+  if (users) {
+    resources.use(users.ids);
+    const opened = openObjects(plan, { ...origins, users }, objects);
+    const theirs = users.outside.sendFds([...opened.values()]);
+    fds = new Map([...opened.keys()].map((key, i) => [key, theirs[i]!]));
+  }
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
   if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid, agent.pidfd));
@@ -115,21 +122,31 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     plan.steps.some(({ action }) => action.do === kind);
   const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
   const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
-  const network = openNetwork?.({ agent, keep: resources, log });
+  const network = openNetwork?.({ agent, outside, keep: resources, log });
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
-  carryOut(plan.steps, { plan, agent, fds, keep: resources, log, imageSteps, bringLoopbackUp, network }, () => {
+  const idOf = (id: number) => (users?.ids.base ?? 0) + id;
+  const setup = { plan, agent: outside ?? agent, inside: users?.inside, idOf, fds, keep: resources, log };
+  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
-    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed);
+    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, users && agent.pid);
   });
+  // Nothing of the host's is left where the container could come across it; it is waited for at last.
+  if (outside) signalProcess(outside.pidfd, SIG.KILL);
 
   // Now that all nodes are made.
   if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
 
-  const user = await resolveUser(plan.payload, agent.pid, command => runInTree(command, image));
+  const user = await resolveUser(plan.payload, agent.pid, command =>
+    runInTree(
+      command,
+      image,
+      users && { base: users.base, count: users.ids.count, ownership: users.ownership === 'map' ? 'map' : 'off' },
+    ),
+  );
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (passCredentials) attempt('passing credentials to the payload', () => passCredentials(agent, user));
-  if (user.uid !== 0 && console) syscall('fchown', console.fd, user.uid, user.gid);
+  if (idOf(user.uid) !== 0 && console) syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined)
     attempt(`setting the OOM score adjustment to ${score}`, () =>
@@ -142,6 +159,18 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   resources.use(owned(agent.pidfd));
   const { pid, pidfd } = agent;
   return { pid, pidfd, resources: resources.move(), ...(cgroups && plan.limits && { usage: cgroups.usage }) };
+}
+
+/** Opens what the container gets of the host; `opened` owns it. */
+function openObjects({ hostObjects }: Plan, origins: Origins, opened: DisposableStack): Map<string, number> {
+  const fds = new Map<string, number>();
+  for (const [key, object] of Object.entries(hostObjects)) {
+    // What is in an image is taken from there by a step.
+    if (origins.image && isInRoot(object)) continue;
+    const made = attempt(`opening ${describeObject(object, key)}`, () => openHostObject(object, origins));
+    fds.set(key, opened.use(made).fd);
+  }
+  return fds;
 }
 
 const INTERFACES: InterfaceAction['do'][] = ['move interface', 'make veth link', 'make macvlan', 'make ipvlan'];

@@ -1,6 +1,8 @@
 /** Steps that look at what they find before they know what to do. They read through the agent or from outside. */
+import type { Agent } from '../../syscalls/agent/agent.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
+import { owned } from '../../syscalls/fd.ts';
 import {
   deviceNumber,
   type FileStatus,
@@ -13,14 +15,16 @@ import {
   typeName,
 } from '../../syscalls/file.ts';
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { syscall } from '../../syscalls/syscall.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
+import { followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import { makeOverlay } from './overlay.ts';
 import type { Setup } from './setup.ts';
-import type { StaticAction } from './static-steps.ts';
+import { attachAt, type StaticAction } from './static-steps.ts';
 
 const HERE = AT.FDCWD;
 export type DynamicAction = Exclude<StepAction, StaticAction | ImageAction>;
@@ -28,12 +32,15 @@ export type DynamicAction = Exclude<StepAction, StaticAction | ImageAction>;
 export const DYNAMIC_STEPS: {
   [K in DynamicAction['do']]: (action: Extract<DynamicAction, { do: K }>, setup: Setup) => void;
 } = {
-  'reset loginuid': (_, { agent }) => {
-    // Inherited by the agent; -1 is what a process has before anyone logged in. No audit, no file.
-    const current = readIfThere('/proc/self/loginuid');
-    if (current === undefined || current.toString() === UNSET_LOGINUID) return;
-    const open = call('openat', AT.FDCWD, '/proc/self/loginuid', O.WRONLY | O.CLOEXEC, 0);
-    agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
+  'reset loginuid': (_, { agent }) => resetLoginuid(agent),
+
+  'enter user namespace'({ mounts, objects }, setup) {
+    const { agent: outside, inside, fds } = setup;
+    for (const key of objects) if (fds.has(key)) fds.set(key, handOver(fds.get(key)!, outside, inside!));
+    const made = mounts.map(({ type, options, attributes }) => newMount(type, options, attributes));
+    inside!.run([...followBeside(made.flat()), ...mounts.flatMap(({ path }, i) => attachAt(path, made[i]!.at(-1)!))]);
+    setup.agent = inside!;
+    setup.idOf = id => id;
   },
 
   'move interface': (action, { network }) => network!(action),
@@ -109,6 +116,21 @@ export const DYNAMIC_STEPS: {
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };
+
+/** Gives one agent a descriptor of another; returns its number. */
+function handOver(fd: number, from: Agent, to: Agent): number {
+  using copy = owned(syscall('pidfd_getfd', from.pidfd, fd, 0));
+  return to.sendFds([copy.fd])[0]!;
+}
+
+/** Lets an agent look as if nobody had logged in. Throws SyscallError. */
+export function resetLoginuid(agent: Agent): void {
+  // Inherited by the agent; -1 is what a process has before anyone logged in. No audit, no file.
+  const current = readIfThere('/proc/self/loginuid');
+  if (current === undefined || current.toString() === UNSET_LOGINUID) return;
+  const open = call('openat', AT.FDCWD, '/proc/self/loginuid', O.WRONLY | O.CLOEXEC, 0);
+  agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
+}
 
 /** Whether a regular file of the container has just this content. */
 function holds(container: RootView, path: string, content: Buffer): boolean {

@@ -22,15 +22,30 @@ export interface Origins {
   notifySocket: OwnedFd | undefined;
   /** The disk image, where it is in one. */
   image: OpenImage | undefined;
+  /** For a container with users of its own. */
+  users: OwnUsers | undefined;
+}
+
+/** Users of the container's own, for what it gets. */
+export interface OwnUsers {
+  /** The host's id of the container's root. */
+  base: number;
+  /** Shows what a detached mount has with them as owners, and what is mounted below it where that can be. */
+  map(mount: number, object: HostObject): void;
 }
 
 /**
  * Opens an object as a detached mount, under a number that an agent can have. Throws an Error that says what is missing.
  */
-export function openHostObject(
-  object: HostObject,
-  { root, ephemeral, console, notifySocket, image }: Origins,
-): OwnedFd {
+export function openHostObject(object: HostObject, origins: Origins): OwnedFd {
+  using made = new DisposableStack();
+  const opened = made.use(open(object, origins));
+  if ('mapped' in object) origins.users?.map(opened.fd, object);
+  made.move();
+  return opened;
+}
+
+function open(object: HostObject, { root, ephemeral, console, notifySocket, image, users }: Origins): OwnedFd {
   switch (object.kind) {
     case 'tree':
       return openTree(object, root, ephemeral);
@@ -38,7 +53,7 @@ export function openHostObject(
       if (!ephemeral) throw new Error('it was not made');
       return ephemeral.clone('/', false);
     case 'scratch':
-      return scratch(object.readOnly);
+      return scratch(object.readOnly, users?.base ?? 0);
     case 'file system':
       return image!.mount(object);
     case 'console':
@@ -92,11 +107,12 @@ function openNetworkNamespace(path: string): OwnedFd {
   return file;
 }
 
-/** A new tmpfs. */
-function scratch(readOnly: boolean): OwnedFd {
+/** A new tmpfs, which belongs to this user and group. */
+function scratch(readOnly: boolean, owner: number): OwnedFd {
   const options = [
     { key: 'source', value: 'tmpfs' },
     { key: 'mode', value: '0755' },
+    ...(owner === 0 ? [] : ['uid', 'gid'].map(key => ({ key, value: `${owner}` }))),
   ];
   return mountFileSystem('tmpfs', options, readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME);
 }

@@ -67,7 +67,8 @@ export const IMAGE_STEPS: {
     const wanted = links.filter((_, i) => found[i]);
     agent.run(
       wanted.flatMap(
-        ({ path, target }) => STATIC_STEPS['make symlink']({ do: 'make symlink', path, target }, new Map()).calls,
+        ({ path, target }) =>
+          STATIC_STEPS['make symlink']({ do: 'make symlink', path, target }, new Map(), id => id).calls,
       ),
     );
   },

@@ -29,25 +29,28 @@ const LIMITS: Readonly<Record<string, Limit>> = {
 
 const lower = (a: LimitValue, b: LimitValue): LimitValue => (a === 'infinity' ? b : b === 'infinity' || a < b ? a : b);
 
-/** The calls that set all limits: those asked for must succeed; a default is only raised as far as we may. */
-export function limitPieces(asked: readonly Rlimit[]): Piece[] {
+/**
+ * The calls that set all limits of the caller, or of a process: those asked for must succeed; a default is only raised
+ * as far as we may.
+ */
+export function limitPieces(asked: readonly Rlimit[], pid = 0): Piece[] {
   return Object.entries(LIMITS).map(([name, limit]) => {
     const wanted = asked.find(rlimit => rlimit.name === name);
     return {
       doing: `setting the resource limit ${name}${wanted ? ` to ${wanted.soft}:${wanted.hard}` : ''}`,
-      calls: wanted ? [setRlimit(limit.number, wanted.soft, wanted.hard)] : defaultLimit(limit),
+      calls: wanted ? [setRlimit(limit.number, wanted.soft, wanted.hard, pid)] : defaultLimit(limit, pid),
     };
   });
 }
 
-function defaultLimit(limit: Limit): Call[] {
+function defaultLimit(limit: Limit, pid: number): Call[] {
   const current = getRlimit(0, limit.number);
   const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
   if (current.soft === soft && current.hard === hard) return [];
   // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.
   const possible = lower(hard, current.hard);
-  const lowered = setRlimit(limit.number, lower(soft, possible), possible);
-  return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard), allow: ['EPERM'] }];
+  const lowered = setRlimit(limit.number, lower(soft, possible), possible, pid);
+  return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard, pid), allow: ['EPERM'] }];
 }
 
 const INIT = 1;

@@ -26,11 +26,11 @@ import {
   setUmask,
 } from '../../syscalls/process.ts';
 import { nspawnProgram } from '../../syscalls/seccomp/nspawn-program.ts';
-import { SyscallError } from '../../syscalls/syscall.ts';
+import { perform, SyscallError } from '../../syscalls/syscall.ts';
 import { readHostFile } from '../host.ts';
 import { capabilityNumbers } from '../options/capabilities.ts';
 import type { Payload } from '../plan/steps.ts';
-import { type Piece, StepError } from './attempt.ts';
+import { attempt, type Piece, StepError } from './attempt.ts';
 import { payloadEnvironment, variable } from './environment.ts';
 import { limitPieces } from './limits.ts';
 import type { User } from './user.ts';
@@ -54,6 +54,9 @@ export interface PreparedPayload {
   payload: Payload;
   /** Where the agent's control socket is to be. */
   control: number;
+  streams: Piece;
+  /** Of another process than the agent: of a user namespace's, only others can raise them. */
+  limits: Piece[];
   confine: Piece[];
   session: Piece;
   signals: Piece;
@@ -61,18 +64,26 @@ export interface PreparedPayload {
 
 /**
  * Works the last steps out, for which it looks at this process. `passed` is what the agent has for the payload's
- * descriptors 3 and up, with numbers above those. Throws SyscallError.
+ * descriptors 3 and up, with numbers above those. `inNamespace` is the agent's process id if it is root of a user
+ * namespace. Throws SyscallError.
  */
-export function preparePayload(payload: Payload, streams: Streams, passed: readonly number[]): PreparedPayload {
+export function preparePayload(
+  payload: Payload,
+  streams: Streams,
+  passed: readonly number[],
+  inNamespace?: number,
+): PreparedPayload {
   const sources = [...passed, ...(streams === 'console' ? [] : streams)];
   const control = passed.length === 0 ? FIRST_PASSED : Math.max(FIRST_PASSED + passed.length, ...sources) + 1;
+  const limits = limitPieces(payload.rlimits, inNamespace);
   return {
     payload,
     control,
+    streams: { doing: 'connecting the standard streams', calls: streamCalls(streams, passed, control) },
+    limits: inNamespace === undefined ? [] : limits,
     confine: [
-      { doing: 'connecting the standard streams', calls: streamCalls(streams, passed, control) },
-      ...limitPieces(payload.rlimits),
-      ...confinement(payload),
+      ...(inNamespace === undefined ? limits : []),
+      ...confinement(payload, inNamespace !== undefined),
       ...(payload.asPid2 ? [startInit('nspawn-init')] : []),
     ],
     session: { doing: 'starting a session', calls: session(streams) },
@@ -87,14 +98,18 @@ export const startInit = (name: string): Piece => ({
 });
 
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
-export function runPayload(
-  agent: Agent,
-  { payload, control, confine, session, signals }: PreparedPayload,
-  user: User,
-): void {
+export function runPayload(agent: Agent, prepared: PreparedPayload, user: User): void {
+  const { payload, control, streams, limits, confine, session, signals } = prepared;
   const { chdir = payload.boot || payload.command.length ? undefined : user.home } = payload;
   const change: Call = { ...call('chdir', chdir ?? ''), allow: payload.chdir ? undefined : 'any' };
+  if (control !== FIRST_PASSED) agent.moveControl(control);
+  if (limits.length > 0) {
+    // Not before: what it still opens may be more than they allow.
+    attempt(streams.doing, () => agent.run(streams.calls));
+    for (const { doing, calls } of limits) attempt(doing, () => calls.map(perform));
+  }
   const pieces = [
+    ...(limits.length > 0 ? [] : [streams]),
     ...confine,
     session,
     { doing: `becoming the user ${user.name}`, calls: identity(user, payload.ambientCapabilities) },
@@ -102,7 +117,6 @@ export function runPayload(
     signals,
   ];
   const environment = payloadEnvironment(payload, user);
-  if (control !== FIRST_PASSED) agent.moveControl(control);
   execFirst(agent, pieces, candidates(payload, environment), environment);
 }
 
@@ -131,14 +145,14 @@ const session = (streams: Streams): Call[] => [
   ...(streams === 'console' ? [call('ioctl', 0, TIOC.SCTTY, 0)] : []),
 ];
 
-/** What holds for whatever the payload becomes: system call filter, bounding set, personality. */
-export function confinement({
-  capabilities,
-  ambientCapabilities,
-  noNewPrivileges: never,
-  personality,
-  cpuAffinity,
-}: Payload): Piece[] {
+/**
+ * What holds for whatever the payload becomes: system call filter, bounding set, personality. `inNamespace`: the agent is
+ * root of a user namespace.
+ */
+export function confinement(
+  { capabilities, ambientCapabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload,
+  inNamespace: boolean,
+): Piece[] {
   const dropped = capabilityNumbers(~capabilities);
   return [
     ...(cpuAffinity?.length
@@ -156,7 +170,7 @@ export function confinement({
         // EINVAL: a capability that this kernel does not know.
         ...dropped.map(number => ({ ...dropBounding(number), allow: ['EINVAL'] })),
         clearAmbient,
-        setInheritable(ambientCapabilities),
+        setInheritable(ambientCapabilities, inNamespace),
       ],
     },
   ];

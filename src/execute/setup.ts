@@ -12,7 +12,12 @@ import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.t
 /** What steps work with. */
 export interface Setup {
   plan: Plan;
+  /** Who carries the steps out. */
   agent: Agent;
+  /** With users of its own: who does so from the step on that enters their namespace. */
+  inside: Agent | undefined;
+  /** Which id where the agent is, is an id of the container's. */
+  idOf: (id: number) => number;
   /** Descriptors in the agent: host objects by their key, and what steps add. */
   fds: Map<string, number>;
   /** Descriptors and other things of this process that live as long as the container does. */
@@ -63,12 +68,13 @@ interface BatchedStep extends Prepared {
   allowed: Call['allow'][] | undefined;
 }
 
-function prepare(step: Step, { fds }: Setup): BatchedStep {
+function prepare(step: Step, { fds, idOf }: Setup): BatchedStep {
   const make = STATIC_STEPS[step.action.do as StaticAction['do']] as (
     action: StepAction,
     fds: Setup['fds'],
+    idOf: Setup['idOf'],
   ) => Prepared;
-  const { calls, after } = make(step.action, fds);
+  const { calls, after } = make(step.action, fds, idOf);
   if (step.onFailure === 'fail') return { step, calls, after, allowed: undefined };
   // A call that builds on a failed one fails too: a negative number is no descriptor.
   const allowed = calls.map(({ allow }) => allow);

@@ -11,6 +11,7 @@ import {
   attachMount,
   cloneTree,
   detachMount,
+  type MountOption,
   makeAllShared,
   makeAllSlaves,
   newMount,
@@ -20,7 +21,7 @@ import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { unixAddress } from '../../syscalls/socket.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '../plan/steps.ts';
-import { enterRoot } from './enter-root.ts';
+import { enterRoot, enterRootBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
@@ -38,12 +39,37 @@ export interface Prepared {
 /** Steps whose calls are known beforehand. The others are in dynamic-steps.ts. */
 export type StaticAction = Exclude<
   StepAction,
-  | { do: 'bind' | 'hide' | 'copy file' | 'link time zone' | 'make overlay' | 'reset loginuid' | 'bring loopback up' }
+  | {
+      do:
+        | 'bind'
+        | 'hide'
+        | 'copy file'
+        | 'link time zone'
+        | 'make overlay'
+        | 'reset loginuid'
+        | 'bring loopback up'
+        | 'enter user namespace';
+    }
   | ImageAction
   | InterfaceAction
 >;
 
-type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>) => Prepared;
+/** `idOf` tells which id of who carries the step out is an id of the container's. */
+type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>, idOf: Setup['idOf']) => Prepared;
+
+/** The calls that attach a detached mount to a directory, which is made where it is missing. */
+export function attachAt(path: string, mount: Call): Call[] {
+  const target = openInRoot(HERE, path, O.PATH | O.DIRECTORY);
+  return [...makeDirectories(HERE, path, DIRECTORY_MODE), target, attachMount(mount, target)];
+}
+
+/** Mount options with the ids that they are about. */
+const withIds = (options: readonly MountOption[], idOf: Setup['idOf']): MountOption[] =>
+  options.map(({ key, value }) =>
+    (key === 'uid' || key === 'gid') && value !== undefined
+      ? { key, value: `${idOf(Number(value))}` }
+      : { key, ...(value !== undefined && { value }) },
+  );
 
 export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAction, { do: K }>> } = {
   'separate mounts': () => ({ calls: [setUmask(0), call('chdir', '/'), makeAllSlaves] }),
@@ -53,7 +79,10 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
   },
 
-  'enter root': (_, fds) => ({ calls: enterRoot(fds.get(ROOT)!) }),
+  'enter root'({ keeping }, fds) {
+    const root = fds.get(ROOT)!;
+    return { calls: keeping ? enterRootBeside(root, keeping) : enterRoot(root) };
+  },
 
   // It may have been hidden by another mount (then nothing is there), or gone with the one that it was in.
   unmount: ({ path }) => ({ calls: [allowing(detachMount(path), 'EINVAL', 'ENOENT')] }),
@@ -86,12 +115,9 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
 
   'separate cgroups': () => ({ calls: [call('unshare', CLONE.NEWCGROUP)] }),
 
-  mount({ type, path, options, attributes }) {
-    const mount = newMount(type, options, attributes);
-    const target = openInRoot(HERE, path, O.PATH | O.DIRECTORY);
-    return {
-      calls: [...makeDirectories(HERE, path, DIRECTORY_MODE), ...mount, target, attachMount(mount.at(-1)!, target)],
-    };
+  mount({ type, path, options, attributes }, _, idOf) {
+    const mount = newMount(type, withIds(options, idOf), attributes);
+    return { calls: [...mount, ...attachAt(path, mount.at(-1)!)] };
   },
 
   'bind read-only'({ path }) {

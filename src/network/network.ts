@@ -5,6 +5,7 @@
 import { Connection, encodeRequest, KernelError, type Request } from '../../netlink/index.ts';
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { type Call, call } from '../../syscalls/call.ts';
+import { AT, CLONE, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { makeNetlinkSocket, openNetlink } from '../../syscalls/netlink-socket.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
@@ -33,6 +34,8 @@ export interface Network {
 
 export interface NetworkOptions {
   agent: Agent;
+  /** With users of its own: who makes sockets that may move interfaces back. */
+  outside: Agent | undefined;
   keep: DisposableStack;
   log: Logger;
 }
@@ -46,7 +49,7 @@ const WORK: { [K in InterfaceAction['do']]: (action: Extract<InterfaceAction, { 
   };
 
 /** Returns what carries out a plan's actions; it throws SyscallError, and netlink's errors with the kernel's reason. */
-export function openNetwork({ agent, keep, log }: NetworkOptions): (action: InterfaceAction) => void {
+export function openNetwork({ agent, outside, keep, log }: NetworkOptions): (action: InterfaceAction) => void {
   const open = (socket: OwnedFd): Side => ({
     connection: keep.use(new Connection(openNetlink(socket))),
     socket: socket.fd,
@@ -58,11 +61,22 @@ export function openNetwork({ agent, keep, log }: NetworkOptions): (action: Inte
     log,
     host: open(owned(perform(makeNetlinkSocket))),
     container() {
-      container ??= open(owned(syscall('pidfd_getfd', agent.pidfd, agent.run([makeNetlinkSocket])[0]!, 0)));
+      container ??= open(outside ? socketFromOutside(outside, agent.pid) : socketOf(agent));
       return container;
     },
   };
   return action => (WORK[action.do] as (action: InterfaceAction, network: Network) => void)(action, network);
+}
+
+const socketOf = (agent: Agent): OwnedFd =>
+  owned(syscall('pidfd_getfd', agent.pidfd, agent.run([makeNetlinkSocket]).at(-1)!, 0));
+
+/** What root of a user namespace has made, has no rights in the host's network: netlink_capable() in the kernel. */
+function socketFromOutside(outside: Agent, pid: number): OwnedFd {
+  using namespace = owned(syscall('openat', AT.FDCWD, `/proc/${pid}/ns/net`, O.RDONLY | O.CLOEXEC, 0));
+  const [fd] = outside.sendFds([namespace.fd]);
+  outside.run([call('setns', fd!, CLONE.NEWNET)]);
+  return socketOf(outside);
 }
 
 /**

@@ -19,6 +19,7 @@ import { parseContainerPath } from './paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
 import { parseSignal } from './signals.ts';
 import { namingOption, takes, UsageError } from './usage-error.ts';
+import { parseOwnership, parsePrivateUsers } from './users.ts';
 
 /** An option whose work isn't built yet. */
 interface NotYet {
@@ -63,6 +64,18 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
     '--read-only and --volatile may not be combined: --volatile has the root directory read-only below it already',
   ],
   [o => o.boot && o.ambientCapabilities?.length, '--boot and --ambient-capability= may not be combined'],
+  [
+    o => hasUsers(o) && o.shareSystem,
+    '--private-users= and --share-system may not be combined: the container would have no rights over what it shares',
+  ],
+  [
+    o => o.usersOwnership === 'chown' && o.readOnly,
+    '--private-users-ownership=chown and --read-only may not be combined',
+  ],
+  [
+    o => o.usersOwnership === 'chown' && (o.volatile ?? 'no') !== 'no',
+    '--private-users-ownership=chown and --volatile may not be combined',
+  ],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
@@ -102,6 +115,8 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
   ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
   ['--inaccessible=', o => o.inaccessible, parseContainerPath],
+  ['--private-users=', o => [wordOf(o.privateUsers)], parsePrivateUsers],
+  ['--private-users-ownership=', o => [o.usersOwnership], parseOwnership],
   ['--network-interface=', o => o.networkInterfaces, parseInterfacePair],
   ['--network-macvlan=', o => o.networkMacvlans, parseInterfacePair],
   ['--network-ipvlan=', o => o.networkIpvlans, parseInterfacePair],
@@ -139,6 +154,13 @@ export function checkOptions(options: ContainerOptions): void {
 export function hasInterfaces(o: ContainerOptions): boolean {
   return [o.networkInterfaces, o.networkMacvlans, o.networkIpvlans, o.networkVethExtra].some(list => list?.length);
 }
+
+/** Whether the container has users of its own. */
+export const hasUsers = ({ privateUsers = 'no' }: ContainerOptions): boolean => privateUsers !== 'no';
+
+/** As on the command line. */
+const wordOf = (users: ContainerOptions['privateUsers']): string | undefined =>
+  typeof users === 'object' ? `${users.base}:${users.count}` : users;
 
 function checkAssignment(text: string): void {
   if (!text.includes('=')) throw takes('NAME=VALUE', text);

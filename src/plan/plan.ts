@@ -30,6 +30,7 @@ import {
   type Step,
   should,
 } from './steps.ts';
+import { capabilitiesWithUsers, mappedObjects, mayBeMapped, stepsWithUsers, usersOf } from './users.ts';
 
 /** Where -M alone looks for a root directory. */
 export const MACHINES_DIRECTORY = '/var/lib/machines';
@@ -145,27 +146,30 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...notify.steps,
   ];
 
+  const privateNetwork = (options.privateNetwork ?? false) && options.networkNamespacePath === undefined;
+  const users = usersOf(options);
   return {
     machine,
     directory,
     isImage: image !== undefined,
     ...(template !== undefined && { template }),
     ephemeral,
-    privateNetwork: (options.privateNetwork ?? false) && options.networkNamespacePath === undefined,
+    ...(users && { users }),
+    privateNetwork,
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? each => isManaged(each) || each === policing : isUnified),
     ...given(options, 'timeout'),
     lock: options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive',
     console,
-    hostObjects,
-    steps,
+    hostObjects: users && mayBeMapped(users) ? mappedObjects(hostObjects) : hostObjects,
+    steps: users ? stepsWithUsers(steps, users, privateNetwork) : steps,
     payload: {
       command: options.command ?? [],
       boot: options.boot ?? false,
       asPid2: options.asPid2 ?? false,
       user: options.user ?? 'root',
       environment: [...notify.environment, ...(options.environment ?? [])],
-      capabilities: retainedCapabilities(options),
+      capabilities: users ? capabilitiesWithUsers(options, users, privateNetwork) : retainedCapabilities(options),
       ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,
       credentials: options.credentials ?? [],

@@ -3,7 +3,7 @@ import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import { readHostFile } from '../host.ts';
 import type { VolatileMode } from '../options.ts';
 import type { RootView } from '../root-view.ts';
-import { type HostObject, must, type PlanPart, ROOT } from './steps.ts';
+import { type HostObject, must, type PlanPart, ROOT, VOLATILE_LOWER } from './steps.ts';
 import { mountsToHide } from './submounts.ts';
 
 /** What --volatile=state mounts over the read-only tree. */
@@ -58,12 +58,12 @@ export function rootMounts(directory: string, view: RootView, volatile: Volatile
 
 /** A root that is `lower` to begin with; what is written to it is in memory. */
 export const overlayInMemory = (lower: HostObject): PlanPart => ({
-  hostObjects: { 'volatile lower': lower, 'volatile upper': { kind: 'scratch', readOnly: false } },
+  hostObjects: { [VOLATILE_LOWER]: lower, 'volatile upper': { kind: 'scratch', readOnly: false } },
   before: [
     must({
       do: 'make overlay',
       overlay: ROOT,
-      lower: ['volatile lower'],
+      lower: [VOLATILE_LOWER],
       upper: { object: 'volatile upper', directory: 'upper', work: 'work' },
     }),
   ],

@@ -3,19 +3,22 @@
  * it; what comes from the host is named by its key in the plan's host objects.
  */
 import type { MountOption } from '../../syscalls/mount.ts';
-import type { Credential, Rlimit } from '../options.ts';
+import type { Credential, Rlimit, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
 
-/** Something of the host that the container gets. It is opened before the container exists. */
+/**
+ * Something of the host that the container gets. It is opened before the container exists. `mapped` is for what is shown
+ * with the container's own users as owners, unless it belongs to them already.
+ */
 export type HostObject =
   /** A copy of a mount tree; `inRoot` says that the path is one inside the container's root directory. */
-  | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean }
+  | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean; mapped?: boolean }
   /** An empty file system in memory that goes with the container. */
   | { kind: 'scratch'; readOnly: boolean }
   | FileSystem
   /** The root of --ephemeral, made before; `path` is what it is made of. */
-  | { kind: 'ephemeral'; path: string }
+  | { kind: 'ephemeral'; path: string; mapped?: boolean }
   /** The slave of the container's pseudo terminal. */
   | { kind: 'console' }
   /** The socket by which the payload tells how it does. */
@@ -39,6 +42,19 @@ export interface FileSystem {
   /** MOUNT_ATTR bits. */
   attributes: number;
   options: MountOption[];
+  mapped?: boolean;
+}
+
+/** Users of the container's own. */
+export interface Users {
+  /**
+   * The first of the host's ids that they have; 'pick' is one that nobody has when the container starts, and 'of tree'
+   * goes by the owner of the root directory.
+   */
+  base: number | 'pick' | 'of tree';
+  /** How many ids there are. */
+  count: number;
+  ownership: UsersOwnership;
 }
 
 /** What happens when a step fails: the start fails, a warning is logged, or it is told at debug level only. */
@@ -79,7 +95,13 @@ export type StepAction =
   | { do: 'reset loginuid' }
   /** Makes a host object of the name `overlay`; `lower` are keys of host objects, the lowest layer first. */
   | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer }
-  | { do: 'enter root' }
+  /** `keeping` names API file systems of the host that stay beside the root, for who enters a user namespace. */
+  | { do: 'enter root'; keeping?: string[] }
+  /**
+   * From here on the steps are done in the user namespace, with a copy of the mounts. These `mounts` are the first of
+   * them, and `objects` are what the others need.
+   */
+  | { do: 'enter user namespace'; mounts: Extract<StepAction, { do: 'mount' }>[]; objects: string[] }
   | { do: 'unmount'; path: string }
   | { do: 'make directories'; directories: { path: string; mode: number }[] }
   | { do: 'make symlink'; path: string; target: string }
@@ -166,6 +188,8 @@ export interface Plan {
   template?: string;
   /** The root is an ephemeral one, made of the root directory, and looks after the lock. */
   ephemeral: boolean;
+  /** Its own users; without, they are the host's. */
+  users?: Users;
   /** Whether it has a network namespace that is made for it. */
   privateNetwork: boolean;
   shareSystem: boolean;
@@ -194,6 +218,7 @@ export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' 
 
 /** Keys of host objects that have a name of their own. */
 export const ROOT = 'root';
+export const VOLATILE_LOWER = 'volatile lower';
 export const CONSOLE = 'console';
 export const NETWORK = 'network';
 export const NOTIFY = 'notify';
@@ -207,6 +232,8 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'make overlay': ({ overlay, lower, upper }, object) =>
     `making an overlay (${overlay}) of ${lower.map(object).join(', ')}${upper ? `, writing to ${upper.directory} in ${object(upper.object)}` : ''}`,
   'enter root': () => 'changing into the root directory',
+  'enter user namespace': ({ mounts }) =>
+    `entering the user namespace, with ${mounts.map(({ type, path }) => `${type} on ${path}`).join(', ')}`,
   unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,
   'make directories': ({ directories }) => `making ${directories.map(({ path }) => path).join(', ')} where missing`,
   'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,

@@ -19,7 +19,7 @@ interface Mount {
 export type IdmapSource = { path: string } | { type: string };
 
 /** Errors by which the kernel says that it can't be. */
-const REFUSALS = ['EINVAL', 'EPERM', 'ENOTSUP'];
+export const REFUSALS = ['EINVAL', 'EPERM', 'ENOTSUP'];
 
 /**
  * Shows the files of a detached mount (`recursive`: and of all below it) by the map of a user namespace. Throws an Error

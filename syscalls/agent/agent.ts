@@ -7,11 +7,11 @@ import { AF, MSG, O, SOCK } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { closeFd, passableFd, readableWithin } from '../fd.ts';
 import { formatCall } from '../format.ts';
-import { endingOf, keepExitStatuses, killAndReap } from '../process.ts';
+import { endingOf, keepExitStatuses, killAndReap, openProcess } from '../process.ts';
 import { receiveFds, sendFds } from '../socket.ts';
 import { perform, SyscallError, syscall, trace } from '../syscall.ts';
-import { type Arena, goesOn, releaseArena, takeArena, type WrittenBatch, writeBatch } from './arena.ts';
-import { type Child, cloneAgent } from './clone.ts';
+import { type Arena, forkAgent, goesOn, releaseArena, takeArena, type WrittenBatch, writeBatch } from './arena.ts';
+import { type Child, cloneAgent, forkArguments } from './clone.ts';
 import { ARENA_FD, CONTROL_FD, HEADER } from './layout.ts';
 
 /** How long a batch may take before the agent is taken for stuck, in seconds: a dead network mount, a lost disk. */
@@ -66,6 +66,11 @@ export interface Agent extends Disposable {
   /** Has the agent's own descriptor, 3, under another number, which goes by itself when it executes a program. */
   moveControl(to: number): void;
   /**
+   * Has it fork another agent, in new namespaces (CLONE.NEW* bits) and else in those that it is in: a child of this
+   * process with the same descriptors. Throws SyscallError, AgentDiedError.
+   */
+  fork(namespaces: bigint): Agent;
+  /**
    * Lets go of the process, which goes on as what it has become; one that is still an agent ends. The pidfd is the
    * caller's now.
    */
@@ -78,15 +83,25 @@ export function startAgent(options: AgentOptions): Agent {
     throw new Error(`starting an agent: the descriptors ${CONTROL_FD} and ${ARENA_FD} are its own, use passableFd()`);
   }
   keepExitStatuses();
+  return withChannel((theirs, arena, handle) =>
+    handle(cloneAgent(options, theirs, arena), options.longestBatch ?? LONGEST_BATCH),
+  );
+}
+
+/** Makes what an agent is talked to by: its ends of them, and what gives a handle for the agent that has got them. */
+function withChannel(
+  start: (theirs: number, arena: number, handle: (child: Child, longestBatch: number) => Agent) => Agent,
+): Agent {
   using undo = new DisposableStack();
   const arena = takeArena();
   undo.defer(() => releaseArena(arena, true));
   const { ours, theirs } = controlSockets();
   undo.defer(() => closeFd(ours));
   try {
-    const child = cloneAgent(options, theirs, arena.fd);
-    undo.move();
-    return agentHandle(child, ours, arena, options.longestBatch ?? LONGEST_BATCH);
+    return start(theirs, arena.fd, (child, longestBatch) => {
+      undo.move();
+      return agentHandle(child, ours, arena, longestBatch);
+    });
   } finally {
     closeFd(theirs);
   }
@@ -213,6 +228,26 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     releaseArena(arena, reusable);
   };
 
+  const sendDescriptors = (fds: readonly number[]): number[] => {
+    if (fds.length === 0) return [];
+    const send = sendFds(control, fds);
+    const receive = receiveFds(agentsControl, fds.length);
+    const batch = write([receive.call]);
+    batch.startAt(0);
+    start(batch);
+    const result = perform(allowing(send));
+    // The agent waits for a byte in any case.
+    if (result < 0) perform(wake);
+    if (!isAnswered(batch)) throw died(batch);
+    if (result < 0) throw new SyscallError(send, errnoByNumber(-result));
+    const got = batch.result(0)!;
+    if (got < 0) throw new SyscallError(receive.call, errnoByNumber(-got));
+    const received = receive.fds();
+    if (received.length === fds.length) return received;
+    run(received.map(fd => call('close', fd)));
+    throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
+  };
+
   return {
     pid,
     pidfd,
@@ -231,24 +266,19 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
         return results;
       };
     },
-    sendFds(fds) {
-      if (fds.length === 0) return [];
-      const send = sendFds(control, fds);
-      const receive = receiveFds(agentsControl, fds.length);
-      const batch = write([receive.call]);
-      batch.startAt(0);
-      start(batch);
-      const result = perform(allowing(send));
-      // The agent waits for a byte in any case.
-      if (result < 0) perform(wake);
-      if (!isAnswered(batch)) throw died(batch);
-      if (result < 0) throw new SyscallError(send, errnoByNumber(-result));
-      const got = batch.result(0)!;
-      if (got < 0) throw new SyscallError(receive.call, errnoByNumber(-got));
-      const received = receive.fds();
-      if (received.length === fds.length) return received;
-      run(received.map(fd => call('close', fd)));
-      throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
+    sendFds: sendDescriptors,
+    fork(namespaces) {
+      return withChannel((theirs, childArena, handle) => {
+        const given = sendDescriptors([theirs, childArena]);
+        const forking = forkAgent(forkArguments(namespaces), given[0]!, given[1]!);
+        const [forked] = run([allowing(forking), ...given.map(fd => call('close', fd))]);
+        if (forked! < 0) throw new SyscallError(forking, errnoByNumber(-forked!));
+        const child = handle({ pid: forked!, pidfd: openProcess(forked!) }, longestBatch);
+        // Its end of the socket must close with its exec. The numbers ascend: only the first one can have been the
+        // arena's, and that is closed.
+        child.run(given.filter(fd => fd !== ARENA_FD).map(fd => call('close', fd)));
+        return child;
+      });
     },
     moveControl(to) {
       run([call('dup3', agentsControl, to, O.CLOEXEC)]);

@@ -12,6 +12,7 @@ import {
   BECOME_INIT,
   CONTROL_FD,
   FLAG,
+  FORK_AGENT,
   HEADER,
   NOT_RUN,
   OP,
@@ -164,7 +165,7 @@ export function writeOps(
     halves[(at + OP.allowed) / 4] = typeof allow === 'object' && allow.length ? errnoNumber(allow[0]!) : 0;
     halves[(at + OP.allowed) / 4 + 1] = 0;
     // Last, because a will may be carried out while it is being written: until here the op is what stood there.
-    const number = name === BECOME_INIT_CALL.name ? BECOME_INIT : syscallNumber(name);
+    const number = SPECIAL[name] ?? syscallNumber(name);
     halves[at / 4 + 1] = number < 0 ? -1 : 0;
     halves[at / 4] = number;
   }
@@ -196,3 +197,11 @@ function indexOf(calls: readonly Call[], { resultOf }: ResultOf, before: number)
 
 /** Not a system call, but what turns process 1 into the init of --as-pid2 while its new child goes on. */
 export const BECOME_INIT_CALL: Call = { name: 'become_init', args: [] };
+
+/** Not a system call: has the agent fork another one, which gets these of its descriptors. Returns a process id. */
+export const forkAgent = (cloneArgs: Uint8Array, control: number, arena: number): Call => ({
+  name: 'fork_agent',
+  args: [cloneArgs, cloneArgs.length, control, arena],
+});
+
+const SPECIAL: Readonly<Record<string, number>> = { become_init: BECOME_INIT, fork_agent: FORK_AGENT };

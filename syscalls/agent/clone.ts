@@ -16,6 +16,13 @@ import { agentExecutable, loadStub } from './program.ts';
 /** Offsets in struct clone_args, linux/sched.h */
 const CLONE_ARGS = { flags: 0, pidfd: 8, exitSignal: 32, stack: 40, stackSize: 48, cgroup: 80, size: 88 } as const;
 
+/** struct clone_args of an agent that another one forks: a child of the same parent, which shares no memory. */
+export function forkArguments(namespaces: bigint): Uint8Array {
+  const bytes = new Uint8Array(CLONE_ARGS.size);
+  new DataView(bytes.buffer).setBigUint64(CLONE_ARGS.flags, namespaces | CLONE.PARENT, true);
+  return bytes;
+}
+
 /** What the strings of execveat take, and more. */
 const SIZE_OF_STRINGS = 256;
 /** Seconds for the end of a child that has failed here, and exits by itself. */

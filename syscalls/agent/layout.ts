@@ -44,6 +44,8 @@ export const FLAG = { anyError: 6 } as const;
 
 /** In place of a system call's number: go on in a new child, while the caller becomes the init above it. */
 export const BECOME_INIT = -1;
+/** In place of a system call's number: have a child that is an agent of its own. */
+export const FORK_AGENT = -2;
 
 /** Result slots hold this until their op has run: no system call returns it. */
 export const NOT_RUN = 2 ** 62;

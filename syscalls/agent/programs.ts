@@ -1,9 +1,9 @@
 /**
- * The programs that run without JavaScript: the stub between clone and exec in borrowed memory, the agent, and the
- * init of --as-pid2, which an agent can turn into. The janitor is an agent that has a will.
+ * The programs that run without JavaScript: the stub between clone and exec in borrowed memory, the agent, which can
+ * fork another one, and the init of --as-pid2, which an agent can turn into. The janitor is an agent that has a will.
  */
 import type { Assembler } from './assembler.ts';
-import { ARENA_ADDRESS, ARENA_FD, ARENA_SIZE, BATCH, CONTROL_FD, FLAG, HEADER, OP } from './layout.ts';
+import { ARENA_ADDRESS, ARENA_FD, ARENA_SIZE, BATCH, BECOME_INIT, CONTROL_FD, FLAG, HEADER, OP } from './layout.ts';
 
 /** Gives an architecture's number of a system call. */
 export type Numbers = Readonly<Record<string, number>>;
@@ -40,9 +40,9 @@ function call(a: Assembler, numbers: Numbers, name: string, ...args: SyscallArgu
 
 /**
  * Runs the batch at s0, and goes on behind it when it is done or an op has failed. Uses s0 (the op), s1 (ops left)
- * and s2. `init` is the label that a BECOME_INIT op jumps to; it comes back to label 'ran' with its result.
+ * and s2. `special` is the label that ops with a negative number jump to; it comes back to label 'ran' with a result.
  */
-function runBatch(a: Assembler, init?: string): void {
+function runBatch(a: Assembler, special?: string): void {
   a.load('s1', 's0', BATCH.count);
   a.add('s0', BATCH.ops);
   a.label('next');
@@ -56,7 +56,7 @@ function runBatch(a: Assembler, init?: string): void {
     a.label(`direct ${i}`);
   }
   a.load('nr', 's0', OP.number);
-  if (init) a.jumpIfNegative('nr', init);
+  if (special) a.jumpIfNegative('nr', special);
   a.syscall();
   a.label('ran');
   a.store('result', 's0', OP.result);
@@ -100,6 +100,7 @@ export const stubProgram =
 export const agentProgram =
   (numbers: Numbers) =>
   (a: Assembler): void => {
+    a.label('start');
     call(a, numbers, 'mmap', ARENA_ADDRESS, ARENA_SIZE, PROT_READ_WRITE, MAP_SHARED_FIXED, ARENA_FD, 0);
     a.jumpIfError('exit');
     call(a, numbers, 'close', ARENA_FD);
@@ -119,7 +120,7 @@ export const agentProgram =
     a.jumpIfZero('s0', 'exit');
 
     a.label('run');
-    runBatch(a, 'become init');
+    runBatch(a, 'special');
     a.jumpIfZero('s4', 'answer');
     a.label('exit');
     call(a, numbers, 'exit_group', EXIT_FAILURE);
@@ -129,8 +130,30 @@ export const agentProgram =
     call(a, numbers, 'sendto', 'kept', ARENA_ADDRESS + HEADER.token, 1, MSG_NOSIGNAL, 0, 0);
     a.jump('wait');
 
+    a.label('special');
+    a.add('nr', -BECOME_INIT);
+    a.jumpIfZero('nr', 'become init');
+    forkAgent(a, numbers);
     becomeInit(a, numbers);
   };
+
+/**
+ * FORK_AGENT(struct clone_args *args, size_t size, control, arena): clone3 without shared memory. The child is an agent
+ * of its own, with these two descriptors for its control socket and arena; the caller goes on with the batch.
+ */
+function forkAgent(a: Assembler, numbers: Numbers): void {
+  call(a, numbers, 'clone3', 'kept', 'kept', 'kept', 'kept');
+  a.jumpIfZero('result', 'forked');
+  a.jump('ran');
+  a.label('forked');
+  a.move('a0', 'a2');
+  call(a, numbers, 'dup3', 'kept', CONTROL_FD, 0);
+  a.jumpIfError('exit');
+  a.move('a0', 'a3');
+  call(a, numbers, 'dup3', 'kept', ARENA_FD, 0);
+  a.jumpIfError('exit');
+  a.jump('start');
+}
 
 /**
  * Forks. The child goes on with the batch; the caller, process 1 of its namespace, becomes an init that lets go of

@@ -1,0 +1,88 @@
+/** Agents that fork other agents. */
+import { readFileSync, readlinkSync } from 'node:fs';
+import process from 'node:process';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BECOME_INIT_CALL } from '../../syscalls/agent/arena.ts';
+import { call } from '../../syscalls/call.ts';
+import { CLONE } from '../../syscalls/constants.ts';
+import { ALL_SIGNALS, setSignalMask } from '../../syscalls/process.ts';
+import { SyscallError } from '../../syscalls/syscall.ts';
+import { needs, root } from '../support/needs.ts';
+import { endOf, eventually, openFds, pipe, plainAgent, statusOf, thrown } from './support.ts';
+
+const asRoot = needs([root]);
+
+asRoot('a forked agent is a child of this process, in its own namespaces and in those of the other one', () => {
+  using first = plainAgent({ namespaces: CLONE.NEWNS });
+  using second = first.fork(CLONE.NEWUSER | CLONE.NEWPID);
+  assert.is(statusOf(second.pid)?.parent, process.pid);
+  assert.equal(second.run([call('getpid'), call('getuid')]), [1, 65534]);
+  const namespace = (pid: number, name: string) => readlinkSync(`/proc/${pid}/ns/${name}`);
+  assert.is(namespace(second.pid, 'mnt'), namespace(first.pid, 'mnt'));
+  assert.is.not(namespace(second.pid, 'user'), namespace(first.pid, 'user'));
+  // All rights in its namespace, as no exec has come in between.
+  assert.match(readFileSync(`/proc/${second.pid}/status`, 'utf8'), /^CapEff:\t0*1f*$/m);
+});
+
+asRoot('both work on, each by itself', () => {
+  using first = plainAgent();
+  using second = first.fork(0n);
+  using third = second.fork(0n);
+  const agents = [first, second, third];
+  for (let i = 0; i < 3; i++)
+    assert.equal(
+      agents.map(agent => agent.run([call('getpid')])[0]),
+      agents.map(agent => agent.pid),
+    );
+  first[Symbol.dispose]();
+  assert.equal(third.run([call('getpid')]), [third.pid]);
+});
+
+asRoot('it has the same descriptors, and no more', () => {
+  using ends = pipe();
+  using first = plainAgent({ fds: [ends.write.fd] });
+  using second = first.fork(0n);
+  assert.equal(openFds(second.pid), openFds(first.pid));
+  assert.ok(openFds(second.pid).includes(ends.write.fd));
+});
+
+asRoot('its exec is noticed, although the other one still lives', () => {
+  using first = plainAgent();
+  const second = first.fork(0n);
+  assert.is(second.exec([call('execve', '/bin/true', ['true'], [])]), undefined);
+  second.detach();
+  assert.equal(endOf(second.pidfd), { exited: 0 });
+});
+
+asRoot('it can become an init', () => {
+  using first = plainAgent();
+  const second = first.fork(CLONE.NEWPID);
+  second.run([setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL]);
+  assert.is(second.exec([call('execve', '/bin/sh', ['sh', '-c', 'exit 7'], [])]), undefined);
+  second.detach();
+  assert.equal(endOf(second.pidfd), { exited: 7 });
+});
+
+asRoot('what the kernel refuses is said, and leaves nothing', () => {
+  using first = plainAgent();
+  const before = [openFds('self'), openFds(first.pid)];
+  // A signal on exit can't be asked for here: any flag of the lowest byte is one.
+  const error = thrown(SyscallError, () => first.fork(1n));
+  assert.match(error.message, /^fork_agent\(.*: Invalid argument \(EINVAL\)$/);
+  assert.equal(openFds('self'), before[0]);
+  assert.equal(
+    openFds(first.pid).filter(fd => !before[1]!.includes(fd)),
+    [],
+  );
+});
+
+asRoot('it ends when this process lets go of it', async () => {
+  using first = plainAgent();
+  const { pid, pidfd, detach } = first.fork(0n);
+  detach();
+  await eventually('it ends', () => statusOf(pid)?.state === 'Z');
+  assert.equal(endOf(pidfd), { exited: 1 });
+});
+
+test.run();
