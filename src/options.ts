@@ -63,6 +63,13 @@ export interface Rlimit {
   hard: bigint | 'infinity';
 }
 
+/** System calls and groups of them, such as @clock, that are allowed or forbidden beyond the default. */
+export interface SystemCallLists {
+  allow?: string[];
+  /** Wins over what is allowed. */
+  deny?: string[];
+}
+
 /** A secret or other data for the payload, as a file of the name `id`: its value, or an absolute path on the host. */
 export type Credential = { id: string; value: string | Uint8Array } | { id: string; path: string };
 
@@ -119,6 +126,10 @@ export interface ContainerOptions {
   /** Capability names that the payload's programs get, whoever its user is. */
   ambientCapabilities?: string[];
   noNewPrivileges?: boolean;
+  /** If it is there, if only with empty lists, a list of allowed calls takes the place of a few forbidden ones. */
+  systemCallFilter?: SystemCallLists;
+  /** What is to be written to disk right away is not. */
+  suppressSync?: boolean;
   rlimits?: Rlimit[];
   /** -1000 to 1000, see proc_pid_oom_score_adj(5). */
   oomScoreAdjust?: number;

@@ -28,6 +28,7 @@ import { parseContainerPath, parseHostFile, parseHostPath } from '../options/pat
 import { parseCpuList, parseOomScoreAdjust } from '../options/resources.ts';
 import { parseRlimit, withRlimit } from '../options/rlimit.ts';
 import { parseSignal } from '../options/signals.ts';
+import { withSystemCalls } from '../options/system-call-filter.ts';
 import { parseNonEmpty, parseProperty } from '../options/unit.ts';
 import { parseOwnership, parsePrivateUsers } from '../options/users.ts';
 import type { ConsoleMode, ContainerOptions } from '../options.ts';
@@ -162,6 +163,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'BOOLEAN',
         help: 'Tell the service manager that the container is ready when its init says so, not when that is started',
         set: text => ({ notifyReady: parseBoolean(text) }),
+      },
+      {
+        name: 'suppress-sync',
+        value: 'BOOLEAN',
+        help: 'Let fsync and its like succeed without writing to disk',
+        set: text => ({ suppressSync: parseBoolean(text) }),
       },
       {
         name: 'share-system',
@@ -335,6 +342,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'BOOLEAN',
         help: 'Keep the payload from gaining privileges by setuid programs and file capabilities',
         set: text => ({ noNewPrivileges: parseBoolean(text) }),
+      },
+      {
+        name: 'system-call-filter',
+        value: '[~]CALLS',
+        help: 'Allow system calls and groups of them such as @clock beyond those of a default list, or with ~ forbid them',
+        set: (text, draft) => ({ systemCallFilter: withSystemCalls(draft.systemCallFilter ?? {}, text) }),
       },
       {
         letter: 'Z',

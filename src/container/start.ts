@@ -76,6 +76,11 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { log, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
   const { loadCredentials } = plan.payload.credentials.length ? await import('./credentials.ts') : {};
   const passCredentials = await loadCredentials?.(plan.payload.credentials);
+  for (const name of plan.payload.filter?.unknown ?? []) {
+    log.warn(
+      `ignoring ${name} in --system-call-filter=: there is no such ${name.startsWith('@') ? 'group' : 'system call'}`,
+    );
+  }
   using resources = new DisposableStack();
   using root = image ? undefined : (ephemeral?.view() ?? viewRoot(plan.directory));
   if (root) checkTree(plan, root);

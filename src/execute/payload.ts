@@ -57,9 +57,7 @@ export interface PreparedPayload {
   streams: Piece;
   /** Of another process than the agent: of a user namespace's, only others can raise them. */
   limits: Piece[];
-  confine: Piece[];
-  session: Piece;
-  signals: Piece;
+  pieces: Piece[];
 }
 
 /**
@@ -76,18 +74,22 @@ export function preparePayload(
   const sources = [...passed, ...(streams === 'console' ? [] : streams)];
   const control = passed.length === 0 ? FIRST_PASSED : Math.max(FIRST_PASSED + passed.length, ...sources) + 1;
   const limits = limitPieces(payload.rlimits, inNamespace);
+  const own = [
+    { doing: 'starting a session', calls: session(streams) },
+    { doing: 'resetting the signals', calls: signals() },
+  ];
   return {
     payload,
     control,
     streams: { doing: 'connecting the standard streams', calls: streamCalls(streams, passed, control) },
     limits: inNamespace === undefined ? [] : limits,
-    confine: [
+    pieces: [
       ...(inNamespace === undefined ? limits : []),
+      // What needs not pass the filter comes before it.
+      ...(payload.asPid2 ? [] : own),
       ...confinement(payload, inNamespace !== undefined),
-      ...(payload.asPid2 ? [startInit('nspawn-init')] : []),
+      ...(payload.asPid2 ? [startInit('nspawn-init'), ...own] : []),
     ],
-    session: { doing: 'starting a session', calls: session(streams) },
-    signals: { doing: 'resetting the signals', calls: signals() },
   };
 }
 
@@ -99,7 +101,7 @@ export const startInit = (name: string): Piece => ({
 
 /** Turns the agent into the payload. Throws an Error when no program could be run. */
 export function runPayload(agent: Agent, prepared: PreparedPayload, user: User): void {
-  const { payload, control, streams, limits, confine, session, signals } = prepared;
+  const { payload, control, streams, limits } = prepared;
   const { chdir = payload.boot || payload.command.length ? undefined : user.home } = payload;
   const change: Call = { ...call('chdir', chdir ?? ''), allow: payload.chdir ? undefined : 'any' };
   if (control !== FIRST_PASSED) agent.moveControl(control);
@@ -110,11 +112,9 @@ export function runPayload(agent: Agent, prepared: PreparedPayload, user: User):
   }
   const pieces = [
     ...(limits.length > 0 ? [] : [streams]),
-    ...confine,
-    session,
+    ...prepared.pieces,
     { doing: `becoming the user ${user.name}`, calls: identity(user, payload.ambientCapabilities) },
     ...(chdir ? [{ doing: `changing into the directory ${chdir}`, calls: [change] }] : []),
-    signals,
   ];
   const environment = payloadEnvironment(payload, user);
   execFirst(agent, pieces, candidates(payload, environment), environment);
@@ -150,7 +150,7 @@ const session = (streams: Streams): Call[] => [
  * root of a user namespace.
  */
 export function confinement(
-  { capabilities, ambientCapabilities, noNewPrivileges: never, personality, cpuAffinity }: Payload,
+  { capabilities, ambientCapabilities, noNewPrivileges: never, filter, personality, cpuAffinity }: Payload,
   inNamespace: boolean,
 ): Piece[] {
   const dropped = capabilityNumbers(~capabilities);
@@ -162,7 +162,10 @@ export function confinement(
       ? [{ doing: `setting the personality ${personality}`, calls: [setPersonality(PERSONALITIES[personality]!)] }]
       : []),
     // Loading a filter takes CAP_SYS_ADMIN: before the credentials change.
-    { doing: 'loading the system call filter', calls: [loadFilter()] },
+    {
+      doing: 'loading the system call filter',
+      calls: [loadFilter(filter?.program ?? nspawnProgram(hostArchitecture()))],
+    },
     ...(never ? [{ doing: 'giving up new privileges', calls: [noNewPrivileges] }] : []),
     {
       doing: 'dropping capabilities',
@@ -185,8 +188,7 @@ const PERSONALITIES: Readonly<Record<string, number>> = {
 };
 
 /** seccomp(2) with struct sock_fprog: the number of instructions of 8 bytes, and their address. */
-function loadFilter(): Call {
-  const program = nspawnProgram(hostArchitecture());
+function loadFilter(program: Uint8Array): Call {
   const header = new Uint8Array(16);
   new DataView(header.buffer).setUint16(0, program.length / 8, true);
   return call('seccomp', SECCOMP_SET_MODE_FILTER, 0, { bytes: header, pointers: [[8, program]] });
@@ -195,7 +197,6 @@ function loadFilter(): Call {
 /** Becomes the user; `ambient` are the capabilities that its programs get, with bit N for capability N. */
 export function identity(user: User, ambient: bigint): Call[] {
   return [
-    setUmask(0o022),
     setGroups(user.groups),
     setGid(user.gid),
     ...(ambient ? [keepCapabilities] : []),
@@ -206,8 +207,12 @@ export function identity(user: User, ambient: bigint): Call[] {
   ];
 }
 
-/** A Bun process ignores some signals, and what is ignored stays so over exec. */
-export const signals = (): Call[] => [...ignoredSignals().map(defaultSignalAction), setSignalMask(NO_SIGNALS)];
+/** A Bun process ignores some signals, and what is ignored stays so over exec, as does the mask for new files. */
+export const signals = (): Call[] => [
+  ...ignoredSignals().map(defaultSignalAction),
+  setSignalMask(NO_SIGNALS),
+  setUmask(0o022),
+];
 
 /** Numbers of the signals that this process ignores, from proc_pid_status(5). */
 function ignoredSignals(): number[] {

@@ -53,8 +53,8 @@ const asksFor = (value: unknown) =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 
 /**
- * Works out all that a container with these options needs: what buildPlan does, and limits and network interfaces, whose
- * modules are loaded only then. Throws as buildPlan does.
+ * Works out all that a container with these options needs: what buildPlan does, and limits, a filter of its own and
+ * network interfaces, whose modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
   const options = impliedOptions(asked);
@@ -62,6 +62,10 @@ export async function planContainer(asked: ContainerOptions, console: Plan['cons
   if (LIMITS.some(key => asksFor(options[key]))) {
     const { withLimits } = await import('./limits.ts');
     plan = withLimits(plan, options);
+  }
+  if (options.systemCallFilter || options.suppressSync) {
+    const { systemCallFilter } = await import('./system-call-filter.ts');
+    plan.payload.filter = await systemCallFilter(options, plan.payload);
   }
   if (!options.networkVeth && !hasInterfaces(options)) return plan;
   const { interfaceSteps } = await import('./network.ts');

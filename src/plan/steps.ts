@@ -152,6 +152,14 @@ export interface PlanPart {
 }
 export const NOTHING: PlanPart = { hostObjects: {}, before: [], steps: [] };
 
+/** A filter other than the default one. */
+export interface SystemCallFilter {
+  /** An array of struct sock_filter. */
+  program: Uint8Array;
+  /** Names in the lists that are no call's nor group's. */
+  unknown: string[];
+}
+
 /** What the payload is and under which conditions it runs. */
 export interface Payload {
   /** argv; empty means the user's shell, or with `boot` an init without arguments. */
@@ -168,6 +176,7 @@ export interface Payload {
   /** Bit N: the payload's programs get capability N, whoever its user is. */
   ambientCapabilities: bigint;
   noNewPrivileges: boolean;
+  filter?: SystemCallFilter;
   credentials: Credential[];
   rlimits: Rlimit[];
   cpuAffinity?: number[];

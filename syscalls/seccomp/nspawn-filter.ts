@@ -15,7 +15,7 @@ const AF_NETLINK = 16n;
 const NETLINK_AUDIT = 9n;
 
 /** The architectures whose programs a machine runs, its own first: its calls are the most frequent. */
-const HOST_ARCHITECTURES = {
+export const HOST_ARCHITECTURES = {
   x86_64: ['x86_64', 'i386', 'x32'],
   arm64: ['arm64', 'arm'],
 } as const satisfies Record<string, readonly ArchitectureName[]>;
@@ -49,7 +49,7 @@ const SOCKET: Numbers = { x86_64: 41, i386: 359, x32: 0x40000029, arm64: 198, ar
  * Audit does not know containers: its user space is told, by the error that a kernel without audit gives, not to try.
  * The family and the protocol are ints, of which the kernel drops the upper halves: so the rule has to.
  */
-const NO_AUDIT: Rule = {
+export const NO_AUDIT: Rule = {
   syscall: 'socket',
   args: [
     { index: 0, op: 'masked ==', mask: 0xffff_ffffn, value: AF_NETLINK },

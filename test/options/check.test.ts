@@ -30,6 +30,15 @@ const conflicts: [options: ContainerOptions, line: string][] = [
   [{ readOnly: true, volatile: 'overlay' }, '--read-only and --volatile may not be combined'],
   [{ boot: true, ambientCapabilities: ['CAP_KILL'] }, '--boot and --ambient-capability= may not be combined'],
   [{ ambientCapabilities: ['CAP_BPF'] }, '--ambient-capability= has CAP_BPF, which the container does not retain'],
+  [
+    {
+      credentials: [
+        { id: 'a', value: '' },
+        { id: 'a', path: '/b' },
+      ],
+    },
+    'the credential a is given more than once',
+  ],
   [{ networkBridge: 'a', networkZone: 'b' }, '--network-bridge= and --network-zone= may not be combined'],
   [{ networkNamespacePath: '/n', networkVeth: true }, '--network-namespace-path= and options that make or move'],
   [{ networkNamespacePath: '/n', networkMacvlans: ['a'] }, '--network-namespace-path= and options that make or move'],
@@ -95,6 +104,8 @@ const badValues: [options: ContainerOptions, line: string][] = [
   [{ privateUsers: { base: 0.5, count: 1 } }, '--private-users= takes '],
   [{ privateUsers: 'some' as 'no' }, '--private-users= takes yes, no, pick, identity or BASE[:COUNT], not "some"'],
   [{ usersOwnership: 'x' as 'off' }, '--private-users-ownership= takes one of off, '],
+  [{ credentials: [{ id: 'a/b', value: '' }] }, '--set-credential= takes an ID'],
+  [{ credentials: [{ id: 'a', path: 'b' }] }, '--load-credential= takes an absolute path'],
   [{ oomScoreAdjust: 1.5 }, '--oom-score-adjust= takes a number from -1000 to 1000, not "1.5"'],
   [{ cpuAffinity: [0, -1] }, '--cpu-affinity= takes CPU numbers'],
   [{ personality: 'pdp11' }, '--personality= takes '],

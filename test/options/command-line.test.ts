@@ -83,6 +83,21 @@ const accepted: [words: string[], options: ContainerOptions][] = [
     ['--ambient-capability=cap_kill,Chown', '--ambient-capability=', '--ambient-capability=5'],
     { ambientCapabilities: ['CAP_KILL', 'CAP_CHOWN', 'CAP_KILL'] },
   ],
+  [
+    ['--system-call-filter=@clock  mkdir', '--system-call-filter=~ @mount\tx', '--system-call-filter=y'],
+    { systemCallFilter: { allow: ['@clock', 'mkdir', 'y'], deny: ['@mount', 'x'] } },
+  ],
+  [['--system-call-filter='], { systemCallFilter: { allow: [], deny: [] } }],
+  [['--suppress-sync=1'], { suppressSync: true }],
+  [
+    ['--set-credential=a:b\\n', '--load-credential=c:/d'],
+    {
+      credentials: [
+        { id: 'a', value: Buffer.from('b\n') },
+        { id: 'c', path: '/d' },
+      ],
+    },
+  ],
   [['--no-new-privileges=yes'], { noNewPrivileges: true }],
   [['--no-new-privileges', 'off'], { noNewPrivileges: false }],
 

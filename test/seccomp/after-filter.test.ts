@@ -1,7 +1,11 @@
-/** The filter is loaded before the last steps of a start: none of their system calls may be among those it stops. */
+/**
+ * The filter is loaded before the last steps of a start: none of their system calls may be among those it stops, and a
+ * plan with a filter of its own must know them all.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { spawn } from '../../src/index.ts';
+import { type SpawnOptions, spawn } from '../../src/index.ts';
+import { CALLS_AFTER_FILTER, CALLS_OF_INIT } from '../../src/plan/system-call-filter.ts';
 import type { Call } from '../../syscalls/call.ts';
 import { hostArchitecture, syscallNumber } from '../../syscalls/machine.ts';
 import { AUDIT_ARCH, loadProgram } from '../../syscalls/seccomp/index.ts';
@@ -12,7 +16,14 @@ import { busybox, busyboxTree } from '../support/tree.ts';
 
 const rooted = needs([root, busybox]);
 
-for (const options of [{}, { asPid2: true, chdir: '/', noNewPrivileges: true, cpuAffinity: [0] }]) {
+const OPTIONS: SpawnOptions[] = [
+  {},
+  { asPid2: true, chdir: '/', noNewPrivileges: true, cpuAffinity: [0] },
+  { user: 'guest', ambientCapabilities: ['CAP_KILL'], chdir: '/', noNewPrivileges: true, personality: 'x86' },
+  { asPid2: true, user: 'guest', ambientCapabilities: ['CAP_KILL'], stdio: 'pty' },
+];
+
+for (const options of OPTIONS) {
   rooted(`a start with ${JSON.stringify(options)} passes its own filter`, async () => {
     const calls: Call[] = [];
     trace.sink = (who, traced) => {
@@ -37,6 +48,8 @@ for (const options of [{}, { asPid2: true, chdir: '/', noNewPrivileges: true, cp
     assert.ok(loaded >= 0 && after.length > 5, 'the filter is loaded, and calls come after it');
     const filter = loadProgram(nspawnProgram(hostArchitecture()));
     for (const { name } of after) {
+      const known = [...CALLS_AFTER_FILTER, 'chdir', ...(options.asPid2 ? CALLS_OF_INIT : [])];
+      assert.ok(known.includes(name), name);
       const { action } = filter({ nr: syscallNumber(name), arch: AUDIT_ARCH[hostArchitecture()] });
       assert.is(action, 'allow', name);
     }

@@ -2,14 +2,17 @@ import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  groupsText,
   missingFor,
   packageVersion,
   programsText,
+  readGroups,
   readTable,
   SOURCES,
   tableText,
 } from '../../scripts/syscall-tables.ts';
 import { type ArchitectureName, loadArchitecture, syscallNumber } from '../../syscalls/seccomp/index.ts';
+import { hasTool } from '../support/needs.ts';
 
 const X32_BIT = 0x4000_0000;
 const ARM_PRIVATE = 0x0f_0000;
@@ -35,6 +38,15 @@ for (const source of SOURCES) {
     for (const [name, number] of entries) assert.is(syscalls[name] ?? number, number, name);
   });
 }
+
+const systemd = hasTool('systemd-analyze') && hasTool('dpkg-query') ? `systemd ${packageVersion('systemd')}` : '';
+const isSource = systemd !== '' && tableFile('syscall-groups').includes(`${systemd}\n`);
+(isSource ? test : test.skip)(
+  `the groups are what systemd says${isSource ? '' : ' (skipped: it is another version)'}`,
+  () => {
+    assert.is(tableFile('syscall-groups'), groupsText(packageVersion('systemd'), readGroups()));
+  },
+);
 
 // From the tables in the kernel's source: arch/*/entry/syscalls/*.tbl, arch/arm/tools/syscall.tbl and
 // include/uapi/asm-generic/unistd.h; ARM's private calls from arch/arm/include/uapi/asm/unistd.h.

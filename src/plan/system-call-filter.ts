@@ -1,0 +1,57 @@
+/** --system-call-filter= and --suppress-sync=: filters other than the default one. Loaded only for these. */
+import { hostArchitecture } from '../../syscalls/machine.ts';
+import { allowFilter } from '../../syscalls/seccomp/allow-filter.ts';
+import { type Architecture, AUDIT_ARCH } from '../../syscalls/seccomp/arch.ts';
+import { compile } from '../../syscalls/seccomp/compile.ts';
+import { isKnown } from '../../syscalls/seccomp/groups.ts';
+import { loadProgram } from '../../syscalls/seccomp/interpret.ts';
+import { loadArchitecture } from '../../syscalls/seccomp/load-architecture.ts';
+import { HOST_ARCHITECTURES, nspawnFilter } from '../../syscalls/seccomp/nspawn-filter.ts';
+import { SUPPRESS_SYNC } from '../../syscalls/seccomp/suppress-sync.ts';
+import { UsageError } from '../options/usage-error.ts';
+import type { ContainerOptions } from '../options.ts';
+import type { Payload, SystemCallFilter } from './steps.ts';
+
+/** The filter that these options ask for, for a payload that has all else. Rejects with UsageError. */
+export async function systemCallFilter(
+  { systemCallFilter: lists, suppressSync }: ContainerOptions,
+  payload: Payload,
+): Promise<SystemCallFilter> {
+  const host = hostArchitecture();
+  const architectures = await Promise.all(HOST_ARCHITECTURES[host].map(loadArchitecture));
+  const base = lists
+    ? allowFilter(architectures, payload.capabilities, lists)
+    : { ...nspawnFilter(host), architectures };
+  const program = compile(suppressSync ? { ...base, rules: [...SUPPRESS_SYNC, ...base.rules] } : base);
+  const [own] = architectures as [Architecture];
+  const refused = refusedCall(program, own, callsAfterFilter(payload));
+  if (refused)
+    throw new UsageError(`--system-call-filter= forbids ${refused}, without which no payload can be started`);
+  const isCall = (name: string) => architectures.some(({ syscalls }) => Object.hasOwn(syscalls, name));
+  const names = new Set([...(lists?.allow ?? []), ...(lists?.deny ?? [])]);
+  return { program, unknown: [...names].filter(name => !isKnown(name) && !isCall(name)) };
+}
+
+/** What nspawn itself has to call on the way from the filter to the payload; see execute/payload.ts. */
+export const CALLS_AFTER_FILTER = ['prctl', 'capset', 'setgroups', 'setresgid', 'setresuid', 'execve'];
+/** The same below the init of --as-pid2, with what that calls all along. */
+export const CALLS_OF_INIT = [
+  ...['rt_sigprocmask', 'clone', 'munmap', 'close_range', 'rt_sigtimedwait', 'kill', 'waitid', 'exit_group'],
+  ...['setsid', 'ioctl', 'rt_sigaction', 'umask'],
+];
+
+const callsAfterFilter = ({ asPid2, chdir }: Payload): string[] => [
+  ...(chdir === undefined ? [] : ['chdir']),
+  ...CALLS_AFTER_FILTER,
+  ...(asPid2 ? CALLS_OF_INIT : []),
+];
+
+/** The first of the calls that a program doesn't allow. */
+export function refusedCall(
+  program: Uint8Array,
+  { name, syscalls }: Architecture,
+  calls: string[],
+): string | undefined {
+  const verdict = loadProgram(program);
+  return calls.find(call => verdict({ nr: syscalls[call]!, arch: AUDIT_ARCH[name] }).action !== 'allow');
+}
