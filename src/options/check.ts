@@ -34,10 +34,14 @@ interface NotYet {
   shorthand?: string;
 }
 
+/** Properties that are limits need no unit. */
+const LIMIT_PROPERTY =
+  /^(MemoryMax|MemorySwapMax|CPUQuota|CPUWeight|TasksMax|IOWeight|IO(Read|Write)(BandwidthMax|IOPSMax))=/;
+
 /** What is parsed and checked, and then refused. A row goes when its work is built; help and checks follow. */
 export const notYet: readonly NotYet[] = [
   { option: '--slice', key: 'slice' },
-  { option: '--property', key: 'properties' },
+  { option: '--property', key: 'properties', unless: o => o.properties?.every(each => LIMIT_PROPERTY.test(each)) },
   { option: '--register', key: 'register', fine: ['no'] },
   // With nothing to register, there is no unit to keep.
   { option: '--keep-unit', key: 'keepUnit', unless: o => o.register === false },

@@ -8,7 +8,7 @@ import { capabilitySet, retainedCapabilities } from '../options/capabilities.ts'
 import { checkOptions, hasInterfaces } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
-import { UsageError } from '../options/usage-error.ts';
+import { namingOption, UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import { randomDigits } from '../random-digits.ts';
 import { viewRoot } from '../root-view.ts';
@@ -49,6 +49,18 @@ const LIMITS = [
   'stats',
 ] as const satisfies (keyof ContainerOptions)[];
 
+/** The options with the limits that are among the properties; options of the same meaning go before them. */
+async function withPropertyLimits(options: ContainerOptions): Promise<ContainerOptions> {
+  const { properties = [], ioMax = [] } = options;
+  if (properties.length === 0) return options;
+  const [{ parseUnitProperty }, { limitsAmong }] = await Promise.all([
+    import('../options/unit-properties.ts'),
+    import('./limit-properties.ts'),
+  ]);
+  const { limits } = limitsAmong(properties.map(text => namingOption('--property=', () => parseUnitProperty(text))));
+  return { ...limits, ...options, ioMax: [...(limits.ioMax ?? []), ...ioMax] };
+}
+
 const asksFor = (value: unknown) =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 
@@ -57,8 +69,8 @@ const asksFor = (value: unknown) =>
  * network interfaces, whose modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
-  const options = impliedOptions(asked);
   let plan = buildPlan(asked, console, image);
+  const options = await withPropertyLimits(impliedOptions(asked));
   if (LIMITS.some(key => asksFor(options[key]))) {
     const { withLimits } = await import('./limits.ts');
     plan = withLimits(plan, options);
