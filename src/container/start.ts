@@ -18,6 +18,7 @@ import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
 import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan, type Users } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
+import type { PlanWithUsers } from '../users/start.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
@@ -89,10 +90,14 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const console = 'console' in streams ? streams.console : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
   const streamFds = agentStreams === 'console' ? [] : agentStreams;
-  const origins = { root, ephemeral, console, notifySocket, image, users: undefined };
-  // Descriptors that the agent has copies of once it lives.
+  const withUsers = plan.users ? (plan as PlanWithUsers) : undefined;
+  const { openIds, startWithUsers } = withUsers ? await import('../users/start.ts') : {};
+  const without: Origins = { root, ephemeral, console, notifySocket, image, base: 0 };
+  const ids = withUsers && resources.use(openIds!(withUsers, without));
+  const origins = { ...without, base: ids?.base ?? 0 };
+  // The host's side of the agent's descriptors, which it has copies of once it lives.
   using objects = new DisposableStack();
-  let fds = plan.users ? new Map<string, number>() : openObjects(plan, origins, objects);
+  const fds = openObjects(plan, origins, objects);
 
   const passed = attempt('taking the descriptors for the payload', () =>
     passableFds(listenFds).map(each => objects.use(each).fd),
@@ -106,16 +111,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   };
-  const { startWithUsers } = plan.users ? await import('../users/start.ts') : {};
-  const users = await startWithUsers?.(plan as Plan & { users: Users }, agentOptions, origins, log);
-  using outside = users?.outside;
-  using agent = users?.inside ?? startAgent(agentOptions);
-  if (users) {
-    resources.use(users.ids);
-    const opened = openObjects(plan, { ...origins, users }, objects);
-    const theirs = users.outside.sendFds([...opened.values()]);
-    fds = new Map([...opened.keys()].map((key, i) => [key, theirs[i]!]));
-  }
+  const agents = withUsers && (await startWithUsers!(withUsers, ids!, fds, agentOptions, origins, log));
+  using outside = agents?.outside;
+  using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
   if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid, agent.pidfd));
@@ -130,11 +128,11 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const network = openNetwork?.({ agent, outside, keep: resources, log });
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
-  const idOf = (id: number) => (users?.ids.base ?? 0) + id;
-  const setup = { plan, agent: outside ?? agent, inside: users?.inside, idOf, fds, keep: resources, log };
+  const idOf = (id: number) => origins.base + id;
+  const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
   carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
-    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, users && agent.pid);
+    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
   // Nothing of the host's is left where the container could come across it; it is waited for at last.
   if (outside) signalProcess(outside.pidfd, SIG.KILL);
@@ -146,7 +144,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     runInTree(
       command,
       image,
-      users && { base: users.base, count: users.ids.count, ownership: users.ownership === 'map' ? 'map' : 'off' },
+      agents && { base: ids!.base, count: ids!.count, ownership: agents.ownership === 'map' ? 'map' : 'off' },
     ),
   );
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));

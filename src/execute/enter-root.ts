@@ -1,6 +1,7 @@
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MNT_DETACH, O } from '../../syscalls/constants.ts';
 import { attachMount, cloneTree, type Fd, type MountOption, newMount } from '../../syscalls/mount.ts';
+import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
 
 /** The calls by which an agent makes a detached mount its root directory, and lets go of all other mounts. */
 export function enterRoot(root: Fd): Call[] {
@@ -51,11 +52,21 @@ export function enterRootBeside(root: Fd, keeping: readonly string[]): Call[] {
 }
 
 /**
- * The calls by which an agent in a user namespace, in the mount namespace of one that has done that, takes a copy of it
- * and makes the container's root its own. The calls of `mounts` come when the API file systems can still be seen.
+ * The calls by which an agent in a user namespace, in the mount namespace of one that has done that, becomes root, takes
+ * a copy of it and makes the container's root its own. The calls of `mounts` come when the API file systems can still be
+ * seen.
  */
 export function followBeside(mounts: readonly Call[]): Call[] {
   // What the kernel locks in the copy can't become a root directory; a copy of that can.
   const root = cloneTree(AT.FDCWD, BESIDE, { recursive: true });
-  return [call('unshare', CLONE.NEWNS), ...mounts, root, ...enterRoot(root)];
+  return [
+    setGroups([]),
+    setGid(0),
+    setUid(0),
+    dieWithParent,
+    call('unshare', CLONE.NEWNS),
+    ...mounts,
+    root,
+    ...enterRoot(root),
+  ];
 }

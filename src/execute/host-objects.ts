@@ -22,30 +22,17 @@ export interface Origins {
   notifySocket: OwnedFd | undefined;
   /** The disk image, where it is in one. */
   image: OpenImage | undefined;
-  /** For a container with users of its own. */
-  users: OwnUsers | undefined;
-}
-
-/** Users of the container's own, for what it gets. */
-export interface OwnUsers {
   /** The host's id of the container's root. */
   base: number;
-  /** Shows what a detached mount has with them as owners, and what is mounted below it where that can be. */
-  map(mount: number, object: HostObject): void;
 }
 
 /**
  * Opens an object as a detached mount, under a number that an agent can have. Throws an Error that says what is missing.
  */
-export function openHostObject(object: HostObject, origins: Origins): OwnedFd {
-  using made = new DisposableStack();
-  const opened = made.use(open(object, origins));
-  if ('mapped' in object) origins.users?.map(opened.fd, object);
-  made.move();
-  return opened;
-}
-
-function open(object: HostObject, { root, ephemeral, console, notifySocket, image, users }: Origins): OwnedFd {
+export function openHostObject(
+  object: HostObject,
+  { root, ephemeral, console, notifySocket, image, base }: Origins,
+): OwnedFd {
   switch (object.kind) {
     case 'tree':
       return openTree(object, root, ephemeral);
@@ -53,7 +40,7 @@ function open(object: HostObject, { root, ephemeral, console, notifySocket, imag
       if (!ephemeral) throw new Error('it was not made');
       return ephemeral.clone('/', false);
     case 'scratch':
-      return scratch(object.readOnly, users?.base ?? 0);
+      return scratch(object.readOnly, base);
     case 'file system':
       return image!.mount(object);
     case 'console':

@@ -73,7 +73,10 @@ export function preparePayload(
 ): PreparedPayload {
   const sources = [...passed, ...(streams === 'console' ? [] : streams)];
   const control = passed.length === 0 ? FIRST_PASSED : Math.max(FIRST_PASSED + passed.length, ...sources) + 1;
-  const limits = limitPieces(payload.rlimits, inNamespace);
+  const limits = limitPieces(payload.rlimits);
+  // Lower limits, the agent may set itself.
+  const raises = payload.rlimits.length > 0 || limits.some(({ calls }) => calls.length > 1);
+  const fromHere = inNamespace !== undefined && raises;
   const own = [
     { doing: 'starting a session', calls: session(streams) },
     { doing: 'resetting the signals', calls: signals() },
@@ -82,9 +85,9 @@ export function preparePayload(
     payload,
     control,
     streams: { doing: 'connecting the standard streams', calls: streamCalls(streams, passed, control) },
-    limits: inNamespace === undefined ? [] : limits,
+    limits: fromHere ? limitPieces(payload.rlimits, inNamespace) : [],
     pieces: [
-      ...(inNamespace === undefined ? limits : []),
+      ...(fromHere ? [] : limits),
       // What needs not pass the filter comes before it.
       ...(payload.asPid2 ? [] : own),
       ...confinement(payload, inNamespace !== undefined),

@@ -11,7 +11,10 @@ export interface ContainerIds extends IdsOfHost, Disposable {
   belongsTo(pidfd: number): void;
 }
 
-/** Settles on the ids of a container with this root directory. Throws an Error when there are none. */
+/**
+ * Settles on the ids of a container. `root` is its root directory; only for ids that are to be picked, or that are those
+ * of the tree. Throws an Error when there are none.
+ */
 export function settleIds(plan: Plan & { users: Users }, root: number): ContainerIds {
   const { base, count } = plan.users;
   const lease: Lease | undefined = base === 'pick' ? pickRange(plan.machine, fileStatus(root)) : undefined;

@@ -67,9 +67,10 @@ export interface Agent extends Disposable {
   moveControl(to: number): void;
   /**
    * Has it fork another agent, in new namespaces (CLONE.NEW* bits) and else in those that it is in: a child of this
-   * process with the same descriptors. Throws SyscallError, AgentDiedError.
+   * process with the same descriptors. It must have been given those of the channel. It then runs `calls` itself. Throws
+   * SyscallError, AgentDiedError.
    */
-  fork(namespaces: bigint): Agent;
+  fork(namespaces: bigint, channel: Channel, calls?: readonly Call[]): Agent;
   /**
    * Lets go of the process, which goes on as what it has become; one that is still an agent ends. The pidfd is the
    * caller's now.
@@ -83,28 +84,40 @@ export function startAgent(options: AgentOptions): Agent {
     throw new Error(`starting an agent: the descriptors ${CONTROL_FD} and ${ARENA_FD} are its own, use passableFd()`);
   }
   keepExitStatuses();
-  return withChannel((theirs, arena, handle) =>
-    handle(cloneAgent(options, theirs, arena), options.longestBatch ?? LONGEST_BATCH),
-  );
+  using channel = makeChannel();
+  const child = cloneAgent(options, channel.theirs, channel.arena.fd);
+  return channel.connect(child, options.longestBatch ?? LONGEST_BATCH);
 }
 
-/** Makes what an agent is talked to by: its ends of them, and what gives a handle for the agent that has got them. */
-function withChannel(
-  start: (theirs: number, arena: number, handle: (child: Child, longestBatch: number) => Agent) => Agent,
-): Agent {
+/** What an agent is talked to by, before there is one. Disposing of it takes it away, unless an agent was connected. */
+export interface Channel extends Disposable {
+  /** The agent's end of the control socket. Its number, and that of the arena's descriptor, are none of an agent's own. */
+  readonly theirs: number;
+  readonly arena: Arena;
+  /** The handle of the agent that has got both. */
+  connect(child: Child, longestBatch: number): Agent;
+}
+
+/** Throws SyscallError. */
+export function makeChannel(): Channel {
   using undo = new DisposableStack();
   const arena = takeArena();
   undo.defer(() => releaseArena(arena, true));
   const { ours, theirs } = controlSockets();
   undo.defer(() => closeFd(ours));
-  try {
-    return start(theirs, arena.fd, (child, longestBatch) => {
-      undo.move();
+  undo.defer(() => closeFd(theirs));
+  let held = undo.move();
+  return {
+    theirs,
+    arena,
+    connect(child, longestBatch) {
+      held = new DisposableStack();
+      // With a copy of it here, the end of the agent would go unnoticed.
+      closeFd(theirs);
       return agentHandle(child, ours, arena, longestBatch);
-    });
-  } finally {
-    closeFd(theirs);
-  }
+    },
+    [Symbol.dispose]: () => held.dispose(),
+  };
 }
 
 function controlSockets(): { ours: number; theirs: number } {
@@ -228,26 +241,6 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
     releaseArena(arena, reusable);
   };
 
-  const sendDescriptors = (fds: readonly number[]): number[] => {
-    if (fds.length === 0) return [];
-    const send = sendFds(control, fds);
-    const receive = receiveFds(agentsControl, fds.length);
-    const batch = write([receive.call]);
-    batch.startAt(0);
-    start(batch);
-    const result = perform(allowing(send));
-    // The agent waits for a byte in any case.
-    if (result < 0) perform(wake);
-    if (!isAnswered(batch)) throw died(batch);
-    if (result < 0) throw new SyscallError(send, errnoByNumber(-result));
-    const got = batch.result(0)!;
-    if (got < 0) throw new SyscallError(receive.call, errnoByNumber(-got));
-    const received = receive.fds();
-    if (received.length === fds.length) return received;
-    run(received.map(fd => call('close', fd)));
-    throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
-  };
-
   return {
     pid,
     pidfd,
@@ -266,19 +259,31 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
         return results;
       };
     },
-    sendFds: sendDescriptors,
-    fork(namespaces) {
-      return withChannel((theirs, childArena, handle) => {
-        const given = sendDescriptors([theirs, childArena]);
-        const forking = forkAgent(forkArguments(namespaces), given[0]!, given[1]!);
-        const [forked] = run([allowing(forking), ...given.map(fd => call('close', fd))]);
-        if (forked! < 0) throw new SyscallError(forking, errnoByNumber(-forked!));
-        const child = handle({ pid: forked!, pidfd: openProcess(forked!) }, longestBatch);
-        // Its end of the socket must close with its exec. The numbers ascend: only the first one can have been the
-        // arena's, and that is closed.
-        child.run(given.filter(fd => fd !== ARENA_FD).map(fd => call('close', fd)));
-        return child;
-      });
+    sendFds(fds) {
+      if (fds.length === 0) return [];
+      const send = sendFds(control, fds);
+      const receive = receiveFds(agentsControl, fds.length);
+      const batch = write([receive.call]);
+      batch.startAt(0);
+      start(batch);
+      const result = perform(allowing(send));
+      // The agent waits for a byte in any case.
+      if (result < 0) perform(wake);
+      if (!isAnswered(batch)) throw died(batch);
+      if (result < 0) throw new SyscallError(send, errnoByNumber(-result));
+      const got = batch.result(0)!;
+      if (got < 0) throw new SyscallError(receive.call, errnoByNumber(-got));
+      const received = receive.fds();
+      if (received.length === fds.length) return received;
+      run(received.map(fd => call('close', fd)));
+      throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
+    },
+    fork(namespaces, channel, calls = []) {
+      const given = [channel.theirs, channel.arena.fd] as const;
+      const forking = forkAgent(forkArguments(namespaces), ...given);
+      const [forked] = run([allowing(forking), ...given.map(fd => call('close', fd)), ...calls]);
+      if (forked! < 0) throw new SyscallError(forking, errnoByNumber(-forked!));
+      return channel.connect({ pid: forked!, pidfd: openProcess(forked!) }, longestBatch);
     },
     moveControl(to) {
       run([call('dup3', agentsControl, to, O.CLOEXEC)]);

@@ -146,12 +146,19 @@ function forkAgent(a: Assembler, numbers: Numbers): void {
   a.jumpIfZero('result', 'forked');
   a.jump('ran');
   a.label('forked');
-  a.move('a0', 'a2');
+  a.move('s0', 'a2');
+  a.move('s1', 'a3');
+  a.move('a0', 's0');
   call(a, numbers, 'dup3', 'kept', CONTROL_FD, 0);
   a.jumpIfError('exit');
-  a.move('a0', 'a3');
+  a.move('a0', 's1');
   call(a, numbers, 'dup3', 'kept', ARENA_FD, 0);
   a.jumpIfError('exit');
+  // With a copy left, the control socket would not close when the payload takes over.
+  a.move('a0', 's0');
+  call(a, numbers, 'close', 'kept');
+  a.move('a0', 's1');
+  call(a, numbers, 'close', 'kept');
   a.jump('start');
 }
 

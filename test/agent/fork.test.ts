@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type Channel, makeChannel } from '../../syscalls/agent/agent.ts';
 import { BECOME_INIT_CALL } from '../../syscalls/agent/arena.ts';
 import { call } from '../../syscalls/call.ts';
 import { CLONE } from '../../syscalls/constants.ts';
@@ -13,9 +14,13 @@ import { endOf, eventually, openFds, pipe, plainAgent, statusOf, thrown } from '
 
 const asRoot = needs([root]);
 
+/** What an agent needs for having one forked that is talked to by this. */
+const endsOf = ({ theirs, arena }: Channel) => [theirs, arena.fd];
+
 asRoot('a forked agent is a child of this process, in its own namespaces and in those of the other one', () => {
-  using first = plainAgent({ namespaces: CLONE.NEWNS });
-  using second = first.fork(CLONE.NEWUSER | CLONE.NEWPID);
+  using channel = makeChannel();
+  using first = plainAgent({ namespaces: CLONE.NEWNS, fds: endsOf(channel) });
+  using second = first.fork(CLONE.NEWUSER | CLONE.NEWPID, channel);
   assert.is(statusOf(second.pid)?.parent, process.pid);
   assert.equal(second.run([call('getpid'), call('getuid')]), [1, 65534]);
   const namespace = (pid: number, name: string) => readlinkSync(`/proc/${pid}/ns/${name}`);
@@ -26,9 +31,11 @@ asRoot('a forked agent is a child of this process, in its own namespaces and in 
 });
 
 asRoot('both work on, each by itself', () => {
-  using first = plainAgent();
-  using second = first.fork(0n);
-  using third = second.fork(0n);
+  using channel = makeChannel();
+  using another = makeChannel();
+  using first = plainAgent({ fds: [...endsOf(channel), ...endsOf(another)] });
+  using second = first.fork(0n, channel);
+  using third = second.fork(0n, another);
   const agents = [first, second, third];
   for (let i = 0; i < 3; i++)
     assert.equal(
@@ -41,23 +48,26 @@ asRoot('both work on, each by itself', () => {
 
 asRoot('it has the same descriptors, and no more', () => {
   using ends = pipe();
-  using first = plainAgent({ fds: [ends.write.fd] });
-  using second = first.fork(0n);
+  using channel = makeChannel();
+  using first = plainAgent({ fds: [ends.write.fd, ...endsOf(channel)] });
+  using second = first.fork(0n, channel);
   assert.equal(openFds(second.pid), openFds(first.pid));
   assert.ok(openFds(second.pid).includes(ends.write.fd));
 });
 
 asRoot('its exec is noticed, although the other one still lives', () => {
-  using first = plainAgent();
-  const second = first.fork(0n);
+  using channel = makeChannel();
+  using first = plainAgent({ fds: endsOf(channel) });
+  const second = first.fork(0n, channel);
   assert.is(second.exec([call('execve', '/bin/true', ['true'], [])]), undefined);
   second.detach();
   assert.equal(endOf(second.pidfd), { exited: 0 });
 });
 
 asRoot('it can become an init', () => {
-  using first = plainAgent();
-  const second = first.fork(CLONE.NEWPID);
+  using channel = makeChannel();
+  using first = plainAgent({ fds: endsOf(channel) });
+  const second = first.fork(CLONE.NEWPID, channel);
   second.run([setSignalMask(ALL_SIGNALS), BECOME_INIT_CALL]);
   assert.is(second.exec([call('execve', '/bin/sh', ['sh', '-c', 'exit 7'], [])]), undefined);
   second.detach();
@@ -65,21 +75,23 @@ asRoot('it can become an init', () => {
 });
 
 asRoot('what the kernel refuses is said, and leaves nothing', () => {
-  using first = plainAgent();
+  using channel = makeChannel();
+  using first = plainAgent({ fds: endsOf(channel) });
   const before = [openFds('self'), openFds(first.pid)];
   // A signal on exit can't be asked for here: any flag of the lowest byte is one.
-  const error = thrown(SyscallError, () => first.fork(1n));
+  const error = thrown(SyscallError, () => first.fork(1n, channel));
   assert.match(error.message, /^fork_agent\(.*: Invalid argument \(EINVAL\)$/);
   assert.equal(openFds('self'), before[0]);
   assert.equal(
-    openFds(first.pid).filter(fd => !before[1]!.includes(fd)),
-    [],
+    openFds(first.pid),
+    before[1]!.filter(fd => !endsOf(channel).includes(fd)),
   );
 });
 
 asRoot('it ends when this process lets go of it', async () => {
-  using first = plainAgent();
-  const { pid, pidfd, detach } = first.fork(0n);
+  using channel = makeChannel();
+  using first = plainAgent({ fds: endsOf(channel) });
+  const { pid, pidfd, detach } = first.fork(0n, channel);
   detach();
   await eventually('it ends', () => statusOf(pid)?.state === 'Z');
   assert.equal(endOf(pidfd), { exited: 1 });
