@@ -13,7 +13,7 @@ import { killAndWait, sleep } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { readIfThere } from '../host.ts';
-import { devicesHierarchy, type Hierarchy, isUnified } from '../plan/cgroups.ts';
+import { devicesHierarchy, type Hierarchy, isManaged, isUnified } from '../plan/cgroups.ts';
 import { legacyRule } from '../plan/devices.ts';
 import { type CgroupLimit, limitsIn } from '../plan/limit-files.ts';
 import type { Plan } from '../plan/steps.ts';
@@ -40,6 +40,8 @@ export interface PayloadCgroups extends Disposable {
   readonly others: number;
   /** Moves a process into those of version 1, where none can be born. Throws SyscallError. */
   adopt(pid: number, pidfd: number): void;
+  /** Lets this user of the host, root of the container, make cgroups below them. Throws SyscallError. */
+  give(owner: number): void;
   /** Holds the container to these devices. Throws SyscallError. */
   restrictDevices(rules: readonly DeviceRule[]): void;
   /** What has been used so far. */
@@ -103,6 +105,12 @@ export async function makePayloadCgroups({ machine, cgroups, limits, payload }: 
       const text = Buffer.from(`${pid}`);
       for (const { processes } of legacy) syscall('write', processes, text, text.length);
     },
+    give(owner) {
+      if (unified !== undefined) give(unified, owner);
+      for (const { hierarchy, directory } of made) {
+        if (!isUnified(hierarchy) && isManaged(hierarchy)) give(directory, owner);
+      }
+    },
     restrictDevices(rules) {
       const policing = devicesHierarchy(cgroups);
       const cgroup = made.find(({ hierarchy }) => hierarchy === policing);
@@ -114,6 +122,26 @@ export async function makePayloadCgroups({ machine, cgroups, limits, payload }: 
     usage: () => usageOf(made),
     [Symbol.dispose]: () => held.dispose(),
   };
+}
+
+/**
+ * What whoever a cgroup is delegated to must be able to write to: cgroups(7), "Cgroups delegation", and of version 1 what
+ * systemd gives away.
+ */
+const DELEGATED = [
+  'cgroup.procs',
+  'cgroup.threads',
+  'cgroup.subtree_control',
+  'memory.oom.group',
+  'memory.reclaim',
+  'tasks',
+  'notify_on_release',
+  'cgroup.clone_children',
+];
+
+function give(directory: number, owner: number): void {
+  syscall('fchown', directory, owner, owner);
+  for (const name of DELEGATED) perform(allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT'));
 }
 
 interface Controllers {

@@ -105,6 +105,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
 
   const cgroups = await makeCgroups(plan, log);
   if (cgroups) resources.use(cgroups);
+  if (ids) cgroups?.give(ids.base);
   const agentOptions = {
     namespaces: namespaces(plan),
     fds: [...fds.values(), ...passed, ...streamFds],

@@ -1,7 +1,7 @@
 /** Booting Debian with systemd, beside systemd-nspawn; a probe that systemd starts writes down what it finds. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { setTimeout } from 'node:timers/promises';
@@ -42,6 +42,8 @@ async function boot(
   { tree = debianTree(), command = NSPAWN, options = [] as string[], during = async (_: Boot) => {} } = {},
 ) {
   using probe = temporaryDirectory();
+  // Root of the container may be somebody else here.
+  chmodSync(probe.path, 0o777);
   writeFileSync(join(probe.path, 'script'), `cd /probe\n${script}\n`);
   writeFileSync(join(probe.path, 'probe.service'), UNIT);
   const words = [
@@ -135,6 +137,29 @@ needs([root, debian, tool('systemd-nspawn')])('units, errors and cgroups are as 
   const errors = (booted: Booted) => new Set(booted.found['errors']!.replaceAll(/\d+/g, 'N').split('\n'));
   assert.equal([...errors(ours).difference(errors(theirs))], []);
   for (const file of ['mounts', 'hierarchies']) assert.is(ours.found[file], theirs.found[file], file);
+});
+
+check('with users of its own all units come up, in cgroups that belong to them', async () => {
+  const before = cgroups();
+  const script = `${INQUIRY.replace('systemctl poweroff', '')}
+    systemctl is-active multi-user.target >target
+    stat -c %u /proc/1 /sys/fs/cgroup/systemd/init.scope /sys/fs/cgroup/unified/init.scope 2>/dev/null | sort -u >owners
+    cat /proc/1/uid_map >map; touch up`;
+  const { status, printed, found } = await boot(script, {
+    options: ['-U', '-n'],
+    during: async ({ has, shows, kill }) => {
+      await has('up');
+      await shows(/ login: /);
+      const { stdout } = await exec('booted', {
+        command: ['/bin/sh', '-c', 'id -u; systemctl is-active multi-user.target'],
+      });
+      assert.is(await textOf(stdout!), '0\nactive\n');
+      kill('SIGTERM');
+    },
+  });
+  assert.equal([status, found['failed'], found['target'], found['owners']], [0, '', 'active\n', '0\n'], printed);
+  assert.not.match(found['map']!, /^ *0 +0 /);
+  assert.equal(cgroups(), before);
 });
 
 needs([root, debian13])('Debian 13 boots as well', async () => {
