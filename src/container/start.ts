@@ -16,9 +16,16 @@ import { writeHostFile } from '../host.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
-import { describeObject, type InterfaceAction, isInRoot, type Payload, type Plan, type Users } from '../plan/steps.ts';
+import {
+  describeObject,
+  type HostObject,
+  type InterfaceAction,
+  isInRoot,
+  type Payload,
+  type Plan,
+  type Users,
+} from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
-import type { PlanWithUsers } from '../users/start.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
@@ -90,14 +97,17 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const console = 'console' in streams ? streams.console : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
   const streamFds = agentStreams === 'console' ? [] : agentStreams;
-  const withUsers = plan.users ? (plan as PlanWithUsers) : undefined;
-  const { openIds, startWithUsers } = withUsers ? await import('../users/start.ts') : {};
-  const without: Origins = { root, ephemeral, console, notifySocket, image, base: 0 };
-  const ids = withUsers && resources.use(openIds!(withUsers, without));
-  const origins = { ...without, base: ids?.base ?? 0 };
+  const origins = { root, ephemeral, console, notifySocket, image };
   // The host's side of the agent's descriptors, which it has copies of once it lives.
   using objects = new DisposableStack();
-  const fds = openObjects(plan, origins, objects);
+  const isImagePart = ({ kind }: HostObject) => kind === 'file system';
+  const parts = openObjects(plan, isImagePart, { ...origins, base: 0 }, objects);
+  const tree = root?.fd ?? [...parts.values()][0]!;
+  const { settleIds } = plan.users ? await import('../users/ids.ts') : {};
+  const ids = settleIds && resources.use(settleIds(plan, tree));
+  const base = ids?.base ?? 0;
+  const others = openObjects(plan, object => !isImagePart(object), { ...origins, base }, objects);
+  const fds = new Map([...parts, ...others]);
 
   const passed = attempt('taking the descriptors for the payload', () =>
     passableFds(listenFds).map(each => objects.use(each).fd),
@@ -112,7 +122,10 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   };
-  const agents = withUsers && (await startWithUsers!(withUsers, ids!, fds, agentOptions, origins, log));
+  const { startWithUsers } = plan.users ? await import('../users/start.ts') : {};
+  const { users } = plan;
+  const agents =
+    ids && users && (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log }, agentOptions));
   using outside = agents?.outside;
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
@@ -129,7 +142,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const network = openNetwork?.({ agent, outside, keep: resources, log });
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
-  const idOf = (id: number) => origins.base + id;
+  const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
   carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
@@ -165,12 +178,17 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   return { pid, pidfd, resources: resources.move(), ...(cgroups && plan.limits && { usage: cgroups.usage }) };
 }
 
-/** Opens what the container gets of the host; `opened` owns it. */
-function openObjects({ hostObjects }: Plan, origins: Origins, opened: DisposableStack): Map<string, number> {
+/** Opens what the container gets of the host, of a kind; `opened` owns it. */
+function openObjects(
+  { hostObjects }: Plan,
+  isWanted: (object: HostObject) => boolean,
+  origins: Origins,
+  opened: DisposableStack,
+): Map<string, number> {
   const fds = new Map<string, number>();
   for (const [key, object] of Object.entries(hostObjects)) {
     // What is in an image is taken from there by a step.
-    if (origins.image && isInRoot(object)) continue;
+    if (!isWanted(object) || (origins.image && isInRoot(object))) continue;
     const made = attempt(`opening ${describeObject(object, key)}`, () => openHostObject(object, origins));
     fds.set(key, opened.use(made).fd);
   }
