@@ -28,6 +28,12 @@ export type PrivateUsers = 'no' | 'yes' | 'pick' | 'identity' | { base: number; 
 /** How the tree's files come to belong to these users: see --private-users-ownership= in systemd-nspawn(1). */
 export type UsersOwnership = 'off' | 'chown' | 'map' | 'auto';
 
+/**
+ * Whose the files of a bind look like: see --bind= in systemd-nspawn(1). With 'idmap' user 5 of the host is the container's
+ * user 5, with 'rootidmap' the source's owner is its root, and with 'owneridmap' the owner of what the mount covers.
+ */
+export type BindIdmap = 'idmap' | 'rootidmap' | 'owneridmap';
+
 /** A file or directory of the host that shows up in the container. */
 export interface Bind {
   /** Absolute path on the host; a leading `+` means inside the container's own tree; '' makes a temporary directory. */
@@ -37,6 +43,8 @@ export interface Bind {
   readOnly: boolean;
   /** Also the mounts below the source (rbind, the default). */
   recursive: boolean;
+  /** Default: files belong to those of the container's users who have the same ids on the host (noidmap). */
+  idmap?: BindIdmap;
 }
 
 /** A tmpfs in the container. `options` is the mount option string, such as `mode=0755,size=10M`. */

@@ -140,11 +140,14 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
   const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
   const network = openNetwork?.({ agent, outside, keep: resources, log });
+  const hasIdmaps = plan.steps.some(({ action }) => action.do === 'bind' && action.idmap);
+  const { idmapBindFor } = hasIdmaps ? await import('../users/bind-idmap.ts') : {};
+  const idmapBind = idmapBindFor?.(ids ?? IDS_OF_HOST);
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let prepared: PreparedPayload | undefined;
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
-  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network }, () => {
+  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network, idmapBind }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
@@ -177,6 +180,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { pid, pidfd } = agent;
   return { pid, pidfd, resources: resources.move(), ...(cgroups && plan.limits && { usage: cgroups.usage }) };
 }
+
+/** Those that users who are the host's have. */
+const IDS_OF_HOST = { base: 0, count: 0x10000 };
 
 /** Opens what the container gets of the host, of a kind; `opened` owns it. */
 function openObjects(

@@ -17,8 +17,9 @@ import {
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { readHostFile, readIfThere } from '../host.ts';
-import type { StepAction } from '../plan/steps.ts';
+import { describeObject, type Plan, type StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
+import type { IdmapSource } from '../users/idmap.ts';
 import { followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
@@ -58,7 +59,7 @@ export const DYNAMIC_STEPS: {
     fds.set(overlay, agent.run(all)[all.indexOf(made)]!);
   },
 
-  bind({ object, path }, { agent, fds }) {
+  bind({ object, path, idmap }, { plan, agent, idOf, fds, idmapBind }) {
     const source = fds.get(object);
     if (source === undefined) throw new Error('the host has no such file or directory');
     const [wanted, found] = statusInContainer(agent, [{ fd: source }, { path }]);
@@ -67,6 +68,8 @@ export const DYNAMIC_STEPS: {
     else if (fileType(found.mode) !== fileType(mode)) {
       throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found.mode)}`);
     }
+    const covered = found && found.uid - idOf(0);
+    if (idmap) idmapBind!({ agent, mount: source, source: describeSource(plan, object) }, idmap, covered);
     const target = openInRoot(HERE, path, O.PATH);
     agent.run([target, attachMount(source, target), call('close', resultOf(target)), call('close', source)]);
   },
@@ -130,6 +133,14 @@ export function resetLoginuid(agent: Agent): void {
   if (current === undefined || current.toString() === UNSET_LOGINUID) return;
   const open = call('openat', AT.FDCWD, '/proc/self/loginuid', O.WRONLY | O.CLOEXEC, 0);
   agent.run([open, writeText(open, UNSET_LOGINUID), call('close', resultOf(open))]);
+}
+
+/** What a bind is of, to tell why it can't be shown with other owners. A path of the container's is none of the host's. */
+function describeSource({ hostObjects }: Plan, key: string): IdmapSource {
+  const object = hostObjects[key];
+  return object?.kind === 'tree' && !object.inRoot
+    ? { path: object.path }
+    : { type: `of ${describeObject(object, key)}` };
 }
 
 /** Whether a regular file of the container has just this content. */

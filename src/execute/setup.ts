@@ -5,6 +5,7 @@ import { errnoByNumber } from '../../syscalls/errno.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { describeStep, type InterfaceAction, type Plan, type Step, type StepAction } from '../plan/steps.ts';
+import type { IdmapBind } from '../users/bind-idmap.ts';
 import { StepError } from './attempt.ts';
 import { DYNAMIC_STEPS } from './dynamic-steps.ts';
 import { type Prepared, STATIC_STEPS, type StaticAction } from './static-steps.ts';
@@ -22,6 +23,8 @@ export interface Setup {
   fds: Map<string, number>;
   /** Descriptors and other things of this process that live as long as the container does. */
   keep: DisposableStack;
+  /** Loaded for a plan with binds that look as if they belonged to others. */
+  idmapBind: IdmapBind | undefined;
   /** Loaded for a plan with a disk image. */
   imageSteps: Partial<Record<StepAction['do'], Dynamic>> | undefined;
   /** Loaded for a plan with a network of its own. */

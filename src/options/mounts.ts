@@ -1,6 +1,6 @@
-import type { Bind, Overlay, Tmpfs } from '../options.ts';
+import type { Bind, BindIdmap, Overlay, Tmpfs } from '../options.ts';
 import { parseMountSource } from './paths.ts';
-import { takes, ValueError } from './usage-error.ts';
+import { takes } from './usage-error.ts';
 
 /**
  * `PATH[:PATH[:OPTIONS]]`: source, destination (else the same path) and mount options, with `\:` for a colon in a path.
@@ -13,7 +13,7 @@ export function parseBind(text: string, readOnly: boolean): Bind {
   if (source === undefined || !destination.startsWith('/')) {
     throw takes('PATH[:PATH[:OPTIONS]] with an absolute path in the container', text);
   }
-  return { source, destination, readOnly, recursive: parseBindOptions(rest) };
+  return { source, destination, readOnly, ...parseBindOptions(rest) };
 }
 
 /** `PATH[:OPTIONS]`, where the options are those of mount(8) for a tmpfs, else mode=0755. Throws ValueError. */
@@ -42,16 +42,27 @@ export function parseOverlay(text: string, readOnly: boolean): Overlay {
   return readOnly ? { lower: [...lower, upper], destination, readOnly } : { lower, upper, destination, readOnly };
 }
 
-/** Whether the bind is recursive; later words win. */
-function parseBindOptions(text: string): boolean {
-  let recursive = true;
-  for (const option of text.split(',')) {
-    if (option === 'rbind' || option === 'norbind') recursive = option === 'rbind';
-    else if (option === 'idmap' || option === 'rootidmap' || option === 'owneridmap') {
-      throw new ValueError(`with ${option} is not supported yet`);
-    } else if (option !== '' && option !== 'noidmap') throw takes('the options rbind, norbind and noidmap', option);
-  }
-  return recursive;
+/** What the words of a bind mean. */
+const BIND_OPTIONS: Readonly<Record<string, { recursive?: boolean; idmap?: BindIdmap | undefined }>> = {
+  '': {},
+  rbind: { recursive: true },
+  norbind: { recursive: false },
+  noidmap: { idmap: undefined },
+  idmap: { idmap: 'idmap' },
+  rootidmap: { idmap: 'rootidmap' },
+  owneridmap: { idmap: 'owneridmap' },
+};
+
+/** Later words win. */
+function parseBindOptions(text: string): Pick<Bind, 'recursive' | 'idmap'> {
+  const changes = text.split(',').map(option => {
+    if (!Object.hasOwn(BIND_OPTIONS, option)) {
+      throw takes('the options rbind, norbind, noidmap, idmap, rootidmap and owneridmap', option);
+    }
+    return BIND_OPTIONS[option];
+  });
+  const { recursive, idmap } = Object.assign({ recursive: true, idmap: undefined }, ...changes);
+  return idmap ? { recursive, idmap } : { recursive };
 }
 
 /**

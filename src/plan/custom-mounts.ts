@@ -22,7 +22,8 @@ export function customMounts(options: ContainerOptions, tree: Tree): PlanPart {
   const binds = options.binds ?? [];
   for (const bind of [...binds.filter(({ readOnly }) => !readOnly), ...binds.filter(({ readOnly }) => readOnly)]) {
     const object = add(part, bindObject(bind));
-    part.steps.push(must({ do: 'bind', object, path: bind.destination }));
+    const idmap = bind.source === '' ? undefined : bind.idmap;
+    part.steps.push(must({ do: 'bind', object, path: bind.destination, ...(idmap && { idmap }) }));
   }
   part.steps.push(...(options.tmpfs ?? []).map(tmpfsStep));
   for (const overlay of options.overlays ?? []) addOverlay(part, overlay, tree);

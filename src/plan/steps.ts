@@ -3,7 +3,7 @@
  * it; what comes from the host is named by its key in the plan's host objects.
  */
 import type { MountOption } from '../../syscalls/mount.ts';
-import type { Credential, Rlimit, UsersOwnership } from '../options.ts';
+import type { BindIdmap, Credential, Rlimit, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
 
@@ -110,7 +110,8 @@ export type StepAction =
   /** Puts the container's cgroups at the root of what it sees of the hierarchies. */
   | { do: 'separate cgroups' }
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
-  | { do: 'bind'; object: string; path: string }
+  /** `idmap` tells whose the files look like. */
+  | { do: 'bind'; object: string; path: string; idmap?: BindIdmap }
   /** `fallback` is for a tree without `path`, if it is an empty directory. */
   | { do: 'mount partition'; object: string; path: string; fallback?: string }
   /** Takes an object from the container's tree as it is now, or before there is one from the tree of another object. */
@@ -250,7 +251,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'make read-only': ({ path, recursive }) => `making ${path} read-only${recursive ? ' with all below it' : ''}`,
   'separate cgroups': () => "separating the cgroups from the host's",
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
-  bind: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,
+  bind: ({ object: key, path, idmap }, object) => `binding ${object(key)} to ${path}${idmap ? ` (${idmap})` : ''}`,
   'mount partition': ({ object: key, path, fallback }, object) =>
     `mounting ${object(key)} on ${path}${fallback ? `, or on ${fallback} if only that is there` : ''}`,
   take: ({ object: key, from }, object) => `opening ${object(key)}${from ? ` in ${object(from)}` : ''}`,

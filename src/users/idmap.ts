@@ -5,7 +5,7 @@ import { owned } from '../../syscalls/fd.ts';
 import { idmapMount } from '../../syscalls/idmap.ts';
 import { cloneTree } from '../../syscalls/mount.ts';
 import { perform } from '../../syscalls/syscall.ts';
-import { readHostFile } from '../host.ts';
+import { canonicalPath, readHostFile } from '../host.ts';
 import { unescapePath } from '../plan/submounts.ts';
 
 /** What is mounted where: a line of proc_pid_mountinfo(5). */
@@ -39,7 +39,7 @@ export function canIdmap(directory: number, userNamespace: number): boolean {
 
 function describeRefusal(source: IdmapSource, recursive: boolean, userNamespace: number): string {
   if ('type' in source) return `the file system ${source.type} can't have idmapped mounts on this kernel`;
-  const { path } = source;
+  const path = canonicalPath(source.path) ?? source.path;
   const mounts = mountsOfThisProcess();
   const top = mountOf(path, mounts);
   const inside = recursive ? mounts.filter(({ point }) => point.startsWith(path === '/' ? '/' : `${path}/`)) : [];

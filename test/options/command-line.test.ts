@@ -128,6 +128,18 @@ const accepted: [words: string[], options: ContainerOptions][] = [
     ['--bind=/a:/b:norbind,,rbind,noidmap'],
     { binds: [{ source: '/a', destination: '/b', readOnly: false, recursive: true }] },
   ],
+  [
+    ['--bind=/a:/b:idmap'],
+    { binds: [{ source: '/a', destination: '/b', readOnly: false, recursive: true, idmap: 'idmap' }] },
+  ],
+  [
+    ['--bind-ro=/a:/b:rootidmap,norbind,owneridmap'],
+    { binds: [{ source: '/a', destination: '/b', readOnly: true, recursive: false, idmap: 'owneridmap' }] },
+  ],
+  [
+    ['--bind=/a:/b:rootidmap,noidmap'],
+    { binds: [{ source: '/a', destination: '/b', readOnly: false, recursive: true }] },
+  ],
   [['--bind=:/b'], { binds: [{ source: '', destination: '/b', readOnly: false, recursive: true }] }],
   [['--bind=+/a'], { binds: [{ source: '+/a', destination: '/a', readOnly: false, recursive: true }] }],
   [['--bind=../a:/b'], { binds: [{ source: `${cwd}/../a`, destination: '/b', readOnly: false, recursive: true }] }],
@@ -202,9 +214,18 @@ const refused: [words: string[], line: string][] = [
     [`--bind=${bind}`],
     '--bind= takes PATH[:PATH[:OPTIONS]] with an absolute path in the container, not ',
   ]),
-  [['--bind-ro=/a:/b:foo'], '--bind-ro= takes the options rbind, norbind and noidmap, not "foo"'],
-  [['--bind=/a:/b:rbind:x'], '--bind= takes the options rbind, norbind and noidmap, not "rbind:x"'],
-  [['--bind=/a:/b:idmap'], '--bind= with idmap is not supported yet'],
+  [
+    ['--bind-ro=/a:/b:foo'],
+    '--bind-ro= takes the options rbind, norbind, noidmap, idmap, rootidmap and owneridmap, not "foo"',
+  ],
+  [
+    ['--bind=/a:/b:rbind:x'],
+    '--bind= takes the options rbind, norbind, noidmap, idmap, rootidmap and owneridmap, not "rbind:x"',
+  ],
+  [
+    ['--bind=/a:/b:constructor'],
+    '--bind= takes the options rbind, norbind, noidmap, idmap, rootidmap and owneridmap, not "constructor"',
+  ],
   ...['', 'a', ':size=1'].map((tmpfs): [string[], string] => [
     [`--tmpfs=${tmpfs}`],
     '--tmpfs= takes PATH[:OPTIONS] with an absolute path in the container, not ',
