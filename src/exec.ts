@@ -34,7 +34,7 @@ export interface Executed {
  */
 export async function exec(machine: string, { stdio = 'pipe', ...options }: ExecOptions = {}): Promise<Executed> {
   using connected = await connect(stdio);
-  const { pidfd } = joinContainer(containerNamed(machine), options, connected.payload);
+  const { pidfd } = await joinContainer(containerNamed(machine), options, connected.payload);
   const streams = connected.open();
   let isOver = false;
   const untilEnded = async (): Promise<number | undefined> => {

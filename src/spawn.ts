@@ -185,8 +185,10 @@ export async function spawnOn(
 
   const enlist = () => {
     try {
-      const { machine, directory: root } = plan;
-      resources.use(listContainer({ machine, root, pid, nspawn: process.pid, since: Date.now(), killSignal }));
+      const { machine, directory: root, payload } = plan;
+      const filter = payload.filter && Buffer.from(payload.filter.program).toString('base64');
+      const record = { machine, root, pid, nspawn: process.pid, since: Date.now(), killSignal };
+      resources.use(listContainer({ ...record, ...(filter && { filter }) }));
     } catch (error) {
       // It runs all the same.
       logger.warn(`putting ${plan.machine} on the list of containers: ${(error as Error).message}`);

@@ -18,7 +18,7 @@ import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
 import { readHostFile, readLink, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
 import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
-import type { Payload } from '../plan/steps.ts';
+import type { Payload, SystemCallFilter } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
 import { cgroupDirectory } from './cgroup-directory.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
@@ -48,16 +48,21 @@ export interface Joined {
 const NAMESPACES = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWCGROUP | CLONE.NEWPID;
 
 /**
- * Runs a command in a container. A pseudo terminal is one of the host, and its controlling terminal. Throws an Error that
- * says what failed; nothing is left then.
+ * Runs a command in a container. A pseudo terminal is one of the host, and its controlling terminal. Rejects with an
+ * Error that says what failed; nothing is left then.
  */
-export function joinContainer(record: ContainerRecord, options: JoinOptions, stdio: PayloadStreams): Joined {
+export async function joinContainer(
+  record: ContainerRecord,
+  options: JoinOptions,
+  stdio: PayloadStreams,
+): Promise<Joined> {
   checkOptions({ ...options });
+  const filter = record.filter && (await filterOf(record.machine, record.filter, options));
   using leader = openContainer(record);
   using passed = new DisposableStack();
   const pidfd = passed.use(duplicate(leader.fd)).fd;
   const inNamespace = readLink(`/proc/${record.pid}/ns/user`) !== readLink('/proc/self/ns/user');
-  const payload = payloadOf(record.pid, options);
+  const payload = { ...payloadOf(record.pid, options), ...(filter && { filter }) };
   const user = userOf(options.user ?? 'root', record.pid);
   // What was read is that of this container's: it still runs.
   openContainer(record)[Symbol.dispose]();
@@ -109,6 +114,17 @@ export function joinContainer(record: ContainerRecord, options: JoinOptions, std
 
 const openDirectory = (path: string): OwnedFd =>
   owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
+
+/** The container's own filter, from its record. Rejects if no command can be started with it. */
+async function filterOf(machine: string, text: string, { chdir }: JoinOptions): Promise<SystemCallFilter> {
+  const { CALLS_AFTER_FILTER, CALLS_OF_INIT, refusedCall } = await import('../plan/system-call-filter.ts');
+  const program = new Uint8Array(Buffer.from(text, 'base64'));
+  const refused = refusedCall(program, [...CALLS_AFTER_FILTER, ...CALLS_OF_INIT, ...(chdir ? ['chdir'] : [])]);
+  if (!refused) return { program, unknown: [] };
+  throw new Error(
+    `running a command in ${machine}: the container's --system-call-filter= forbids ${refused}, without which none can be started`,
+  );
+}
 
 /** What holds for the container holds for the command: proc_pid_status(5). */
 function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinOptions): Payload {

@@ -26,6 +26,8 @@ export interface ContainerRecord {
   since: number;
   /** Number of the signal that asks it to shut down; undefined where there is none. */
   killSignal?: number | undefined;
+  /** Its system call filter, if that isn't the default one: an array of struct sock_filter in base64. */
+  filter?: string;
 }
 
 const NAME = 'containers';

@@ -1,7 +1,7 @@
 /** --system-call-filter= and --suppress-sync=: filters other than the default one. Loaded only for these. */
-import { hostArchitecture } from '../../syscalls/machine.ts';
+import { hostArchitecture, syscallNumber } from '../../syscalls/machine.ts';
 import { allowFilter } from '../../syscalls/seccomp/allow-filter.ts';
-import { type Architecture, AUDIT_ARCH } from '../../syscalls/seccomp/arch.ts';
+import { AUDIT_ARCH } from '../../syscalls/seccomp/arch.ts';
 import { compile } from '../../syscalls/seccomp/compile.ts';
 import { isKnown } from '../../syscalls/seccomp/groups.ts';
 import { loadProgram } from '../../syscalls/seccomp/interpret.ts';
@@ -23,8 +23,7 @@ export async function systemCallFilter(
     ? allowFilter(architectures, payload.capabilities, lists)
     : { ...nspawnFilter(host), architectures };
   const program = compile(suppressSync ? { ...base, rules: [...SUPPRESS_SYNC, ...base.rules] } : base);
-  const [own] = architectures as [Architecture];
-  const refused = refusedCall(program, own, callsAfterFilter(payload));
+  const refused = refusedCall(program, callsAfterFilter(payload));
   if (refused)
     throw new UsageError(`--system-call-filter= forbids ${refused}, without which no payload can be started`);
   const isCall = (name: string) => architectures.some(({ syscalls }) => Object.hasOwn(syscalls, name));
@@ -46,12 +45,9 @@ const callsAfterFilter = ({ asPid2, chdir }: Payload): string[] => [
   ...(asPid2 ? CALLS_OF_INIT : []),
 ];
 
-/** The first of the calls that a program doesn't allow. */
-export function refusedCall(
-  program: Uint8Array,
-  { name, syscalls }: Architecture,
-  calls: string[],
-): string | undefined {
+/** The first of the calls that a program doesn't allow on this machine. */
+export function refusedCall(program: Uint8Array, calls: readonly string[]): string | undefined {
   const verdict = loadProgram(program);
-  return calls.find(call => verdict({ nr: syscalls[call]!, arch: AUDIT_ARCH[name] }).action !== 'allow');
+  const arch = AUDIT_ARCH[hostArchitecture()];
+  return calls.find(call => verdict({ nr: syscallNumber(call), arch }).action !== 'allow');
 }

@@ -26,7 +26,10 @@ export async function run(words: readonly string[]): Promise<number> {
   const rest = readWords(VERB, words, draft);
   if (!rest) return 0;
   if (rest.length > 0) throw new UsageError('list takes no words; see nspawn list --help');
-  const containers = listedContainers().map(record => ({ ...record, addresses: addressesOf(record.pid) }));
+  const containers = listedContainers().map(({ filter: _, ...record }) => ({
+    ...record,
+    addresses: addressesOf(record.pid),
+  }));
   const lines = draft.isJson ? [JSON.stringify(containers, null, 2)] : table(containers);
   print(`${lines.join('\n')}\n`);
   return 0;
