@@ -32,7 +32,10 @@ export interface Executed {
  * Runs a command in the running container of this name, in its namespaces and cgroups and with no more rights than it
  * has. Rejects with an Error that says what failed.
  */
-export async function exec(machine: string, { stdio = 'pipe', ...options }: ExecOptions = {}): Promise<Executed> {
+export async function exec(machine: string, asked: ExecOptions = {}): Promise<Executed> {
+  const { checkExecTypes } = await import('./options/types.ts');
+  checkExecTypes(asked);
+  const { stdio = 'pipe', ...options } = asked;
   using connected = await connect(stdio);
   const { pidfd } = await joinContainer(containerNamed(machine), options, connected.payload);
   const streams = connected.open();

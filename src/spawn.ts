@@ -103,6 +103,9 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
+  // The command's options come from parsers.
+  const { checkSpawnTypes } = await import('./options/types.ts');
+  checkSpawnTypes(options);
   const {
     stdio = 'pipe',
     logger = silentLogger,
