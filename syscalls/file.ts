@@ -73,6 +73,8 @@ export interface FileStatus {
   uid: number;
   gid: number;
   inode: bigint;
+  /** Whether something is mounted there. */
+  isMountPoint: boolean;
   deviceMajor: number;
   deviceMinor: number;
   /** Of a device node: what it stands for. */
@@ -84,6 +86,7 @@ export interface FileStatus {
 
 /** Offsets in struct statx, linux/stat.h */
 const STATX_OFFSETS = {
+  attributes: 8,
   links: 16,
   uid: 20,
   gid: 24,
@@ -99,6 +102,9 @@ const STATX_OFFSETS = {
   devMinor: 140,
   total: 256,
 } as const;
+
+/** linux/stat.h: STATX_ATTR_MOUNT_ROOT */
+const MOUNT_ROOT = 0x2000n;
 
 /** A call, and what reads its answer once it has run. */
 interface StatusCall {
@@ -125,6 +131,7 @@ function statx(at: Argument, path: string, flags: number): StatusCall {
         links: view.getUint32(STATX_OFFSETS.links, true),
         uid: view.getUint32(STATX_OFFSETS.uid, true),
         gid: view.getUint32(STATX_OFFSETS.gid, true),
+        isMountPoint: (view.getBigUint64(STATX_OFFSETS.attributes, true) & MOUNT_ROOT) !== 0n,
         inode: view.getBigUint64(STATX_OFFSETS.inode, true),
         deviceMajor: view.getUint32(STATX_OFFSETS.devMajor, true),
         deviceMinor: view.getUint32(STATX_OFFSETS.devMinor, true),

@@ -45,9 +45,7 @@ function helpSections(): { title?: string; body: string }[] {
 }
 
 function isListed(row: Row): boolean {
-  return !notYet.some(
-    ({ option, fine, shorthand }) => shorthand === `-${row.letter}` || (isAbout(option, row) && !fine),
-  );
+  return !notYet.some(({ option, fine }) => isAbout(option, row) && !fine);
 }
 
 function isAbout(option: string, row: Row): boolean {

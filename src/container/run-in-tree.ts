@@ -91,6 +91,7 @@ function helperOptions(options: ContainerOptions, command: string[]): ContainerO
     ...(binds && { binds: binds.map(bind => ({ ...bind, readOnly: true })) }),
     ...(overlays && { overlays: overlays.map(withoutUpper) }),
     command,
+    linkJournal: 'no',
     dropCapabilities: ['all'],
     noNewPrivileges: true,
   };

@@ -23,6 +23,7 @@ import {
   isInRoot,
   type Payload,
   type Plan,
+  type StepAction,
   type Users,
 } from '../plan/steps.ts';
 import { containerView, viewRoot } from '../root-view.ts';
@@ -135,9 +136,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
   }
-  const has = (kind: InterfaceAction['do'] | 'bring loopback up') =>
-    plan.steps.some(({ action }) => action.do === kind);
+  const has = (kind: StepAction['do']) => plan.steps.some(({ action }) => action.do === kind);
   const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
+  const { linkJournal } = has('link journal') ? await import('../execute/link-journal.ts') : {};
   const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
   const network = openNetwork?.({ agent, outside, keep: resources, log });
   const hasIdmaps = plan.steps.some(({ action }) => action.do === 'bind' && action.idmap);
@@ -147,7 +148,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   let prepared: PreparedPayload | undefined;
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
-  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, network, idmapBind }, () => {
+  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, linkJournal, network, idmapBind }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });

@@ -117,6 +117,8 @@ export const DYNAMIC_STEPS: {
     ]);
   },
 
+  'link journal': (action, setup) => setup.linkJournal!(action, setup),
+
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };
 

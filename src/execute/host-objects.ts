@@ -56,7 +56,8 @@ export function openHostObject(
 
 type Tree = Extract<HostObject, { kind: 'tree' }>;
 
-function openTree(tree: Tree, root: RootView | undefined, ephemeral: EphemeralRoot | undefined): OwnedFd {
+/** Opens a tree as a detached mount. Throws SyscallError, or an Error when there is nothing. */
+export function openTree(tree: Tree, root?: RootView, ephemeral?: EphemeralRoot): OwnedFd {
   using made = new DisposableStack();
   const copy = made.use(
     tree.inRoot && ephemeral ? ephemeral.clone(tree.path, tree.recursive) : cloneSource(tree, root),

@@ -45,6 +45,7 @@ export type StaticAction = Exclude<
         | 'hide'
         | 'copy file'
         | 'link time zone'
+        | 'link journal'
         | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'

@@ -30,8 +30,6 @@ interface NotYet {
   fine?: readonly string[];
   /** When other options take its work away. */
   unless?: (options: ContainerOptions) => unknown;
-  /** Another option that always asks for the work. */
-  shorthand?: string;
 }
 
 /** Properties that are limits need no unit. */
@@ -47,7 +45,6 @@ export const notYet: readonly NotYet[] = [
   { option: '--keep-unit', key: 'keepUnit', unless: o => o.register === false },
   { option: '--selinux-context', key: 'selinuxContext' },
   { option: '--selinux-apifs-context', key: 'selinuxApifsContext' },
-  { option: '--link-journal', key: 'linkJournal', fine: ['no', 'auto'], shorthand: '-j' },
 ];
 
 /** Options that can't go together, and what to say of them. */

@@ -16,6 +16,7 @@ import { cgroupMounts, devicesHierarchy, hierarchiesOf, isManaged, isUnified } f
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
+import { journalSteps } from './journal.ts';
 import { notifySocket } from './notify-socket.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
 import {
@@ -131,6 +132,8 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...notify.hostObjects,
   };
 
+  const lock = options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive';
+
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
@@ -155,6 +158,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...only(!options.shareSystem, must({ do: 'set boot id' })),
     ...zone.steps,
     ...resolvConf.steps,
+    ...journalSteps(options, tree, lock === 'exclusive' && !image ? directory : undefined),
     ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
     ...only(options.boot, must({ do: 'share mounts' })),
@@ -175,7 +179,7 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     shareSystem: options.shareSystem ?? false,
     cgroups: hierarchies.filter(options.boot ? each => isManaged(each) || each === policing : isUnified),
     ...given(options, 'timeout'),
-    lock: options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive',
+    lock,
     console,
     hostObjects: users && mayBeMapped(users) ? mappedObjects(hostObjects) : hostObjects,
     steps: users ? stepsWithUsers(steps, users, privateNetwork) : steps,

@@ -3,7 +3,7 @@
  * it; what comes from the host is named by its key in the plan's host objects.
  */
 import type { MountOption } from '../../syscalls/mount.ts';
-import type { BindIdmap, Credential, Rlimit, UsersOwnership } from '../options.ts';
+import type { BindIdmap, Credential, LinkJournal, Rlimit, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
 
@@ -134,6 +134,8 @@ export type StepAction =
   | { do: 'set host name'; name: string }
   | { do: 'join network namespace'; object: string }
   | { do: 'bring loopback up' }
+  /** `writesTo` is the host's path of what the container writes to, if it has one. */
+  | { do: 'link journal'; mode: Exclude<LinkJournal, 'no'>; writesTo?: string }
   /** Gives the socket its place in the container. */
   | { do: 'bind notify socket'; path: string }
   | InterfaceAction;
@@ -271,6 +273,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set host name': ({ name }) => `setting the host name to ${name}`,
   'join network namespace': ({ object: key }, object) => `joining ${object(key)}`,
   'bring loopback up': () => 'bringing the loopback interface up',
+  'link journal': ({ mode }) => `linking the journal (${mode})`,
   'bind notify socket': ({ path }) => `making the socket ${path}`,
   'move interface': ({ host, name }) =>
     `moving the network interface ${host} into the container${name === host ? '' : ` as ${name}`}`,

@@ -57,8 +57,6 @@ const notYet: [options: ContainerOptions, option: string][] = [
   [{ keepUnit: true }, '--keep-unit'],
   [{ selinuxContext: 'a' }, '--selinux-context'],
   [{ selinuxApifsContext: 'a' }, '--selinux-apifs-context'],
-  [{ linkJournal: 'guest' }, '--link-journal=guest'],
-  [{ linkJournal: 'try-host' }, '--link-journal=try-host'],
 ];
 
 for (const [options, option] of notYet) {

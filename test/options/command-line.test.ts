@@ -51,6 +51,7 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--register=F', '--link-journal=auto'], { register: false, linkJournal: 'auto' }],
   [['--notify-ready=yes'], { notifyReady: true, notifySocket: true }],
   [['--notify-ready=1', '--notify-ready=no'], { notifyReady: false }],
+  [['-j'], { linkJournal: 'try-guest' }],
   [['--link-journal=host', '--link-journal=off'], { linkJournal: 'no' }],
   [['--private-users'], { privateUsers: 'yes' }],
   [['--private-users=0'], { privateUsers: { base: 0, count: 65536 } }],
@@ -253,7 +254,6 @@ const refused: [words: string[], line: string][] = [
   [['-ab'], '--boot and --as-pid2 may not be combined'],
   [['--read-only', '--volatile=state'], '--read-only and --volatile may not be combined'],
   [['--register=yes'], '--register=yes is not supported yet'],
-  [['-j'], '--link-journal=try-guest is not supported yet'],
 ];
 
 for (const [words, line] of refused) {
