@@ -48,13 +48,13 @@ export class Connection implements Disposable {
     // The bus reads it when it has let us in: one round trip less.
     const hello = this.#send({ ...BUS, member: 'Hello' });
     this.#passHandshake();
-    const [name] = this.#answer(hello, 'Hello');
+    const [name] = this.#answer(hello, 'Hello', timeout);
     this.name = String(name);
   }
 
   /** Calls a method and waits for its answer, for which nothing else goes on in this thread. */
-  call(method: MethodCall): readonly Value[] {
-    return this.#answer(this.#send(method), method.member);
+  call(method: MethodCall, timeout: number = this.#timeout): readonly Value[] {
+    return this.#answer(this.#send(method), method.member, timeout);
   }
 
   /** Calls a method of which no answer is wanted. */
@@ -65,6 +65,11 @@ export class Connection implements Disposable {
   /** Has the bus pass on signals: D-Bus specification, "Match Rules". */
   subscribe(rule: string): void {
     this.call({ ...BUS, member: 'AddMatch', signature: 's', arguments: [rule] });
+  }
+
+  /** The connection that owns a name, by its own name: it is what messages have for their sender. */
+  ownerOf(name: string): string {
+    return String(this.call({ ...BUS, member: 'GetNameOwner', signature: 's', arguments: [name] })[0]);
   }
 
   /** Owns a name: calls of its methods come here. */
@@ -113,11 +118,11 @@ export class Connection implements Disposable {
     return this.#serial;
   }
 
-  #answer(serial: number, member: string): readonly Value[] {
-    const deadline = performance.now() + this.#timeout;
+  #answer(serial: number, member: string, timeout: number): readonly Value[] {
+    const deadline = performance.now() + timeout;
     for (;;) {
       const message = this.#receive(deadline);
-      if (!message) throw new NoBusError(`no answer to ${member} within ${this.#timeout / 1000} s`);
+      if (!message) throw new NoBusError(`no answer to ${member} within ${timeout / 1000} s`);
       if (message.replySerial !== serial) {
         if (message.replySerial === undefined) this.#others.push(message);
         continue;

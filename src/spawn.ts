@@ -160,7 +160,7 @@ export async function spawnOn(
   const socket = makeNotifySocket && failed.use(makeNotifySocket());
 
   using connected = await connect(stdio);
-  const { pid, pidfd, resources, released, usage } = await startContainer(plan, {
+  const { pid, pidfd, resources, unit, released, usage } = await startContainer(plan, {
     log: logger,
     streams: connected.payload,
     runInTree: runInTree(options, image, ephemeral),
@@ -204,7 +204,10 @@ export async function spawnOn(
     let used: Usage | undefined;
     try {
       const soon = endedWithin(pidfd, patience);
-      if (!soon) enlist();
+      if (!soon) {
+        enlist();
+        unit?.whenAskedToStop(() => kill(plan.killSignal));
+      }
       how = soon ?? (await ended(pidfd));
       used = usage?.();
     } finally {

@@ -12,10 +12,15 @@ const INSTANCES = { perContainer: 12, host: 64 } as const;
 
 /** Raises the host's limit if `containers` may need more. It stays raised: it only limits, and takes no memory. */
 export function makeRoomForInotify(containers: number, log: Logger): void {
-  const limit = Number(readHostFile(LIMIT).toString());
-  const needed = INSTANCES.host + containers * INSTANCES.perContainer;
-  if (limit >= needed) return;
-  // Twice that, so that this is seldom done.
-  writeHostFile(LIMIT, `${2 * needed}`);
-  log.info(`raised fs.inotify.max_user_instances from ${limit} to ${2 * needed}, for ${containers} containers`);
+  try {
+    const limit = Number(readHostFile(LIMIT).toString());
+    const needed = INSTANCES.host + containers * INSTANCES.perContainer;
+    if (limit >= needed) return;
+    // Twice that, so that this is seldom done.
+    writeHostFile(LIMIT, `${2 * needed}`);
+    log.info(`raised fs.inotify.max_user_instances from ${limit} to ${2 * needed}, for ${containers} containers`);
+  } catch (error) {
+    // A read-only /proc/sys, such as in a container: then there is room for as many as there is.
+    log.debug(`making room for inotify instances: ${(error as Error).message}`);
+  }
 }

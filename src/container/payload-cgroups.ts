@@ -3,6 +3,7 @@
  * a payload that shares the host's process namespace leaves what the kernel does not end. See cgroups(7) and
  * Documentation/admin-guide/cgroup-v2.rst.
  */
+import { readdirSync } from 'node:fs';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { restrictDevices } from '../../syscalls/bpf/device-policy.ts';
 import type { DeviceRule } from '../../syscalls/bpf/device-program.ts';
@@ -63,8 +64,7 @@ const FOR_INIT = ['cpuset', 'cpu', 'io'];
  * if this process is killed, the janitor does, and the next run what an init has made below them. Throws SyscallError,
  * or an Error for a limit that can't be.
  */
-export async function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan): Promise<PayloadCgroups> {
-  const { readdirSync } = await import('node:fs');
+export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan): PayloadCgroups {
   using undo = new DisposableStack();
   const name = `${PREFIX}${machine}-${crypto.randomUUID().slice(0, 8)}`;
   const made: MadeCgroup[] = [];
@@ -106,9 +106,9 @@ export async function makePayloadCgroups({ machine, cgroups, limits, payload }: 
       for (const { processes } of legacy) syscall('write', processes, text, text.length);
     },
     give(owner) {
-      if (unified !== undefined) give(unified, owner);
+      if (unified !== undefined) giveCgroup(unified, owner);
       for (const { hierarchy, directory } of made) {
-        if (!isUnified(hierarchy) && isManaged(hierarchy)) give(directory, owner);
+        if (!isUnified(hierarchy) && isManaged(hierarchy)) giveCgroup(directory, owner);
       }
     },
     restrictDevices(rules) {
@@ -139,7 +139,8 @@ const DELEGATED = [
   'cgroup.clone_children',
 ];
 
-function give(directory: number, owner: number): void {
+/** Lets a user of the host make cgroups below one, by its descriptor. Throws SyscallError. */
+export function giveCgroup(directory: number, owner: number): void {
   syscall('fchown', directory, owner, owner);
   for (const name of DELEGATED) perform(allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT'));
 }

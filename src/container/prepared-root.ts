@@ -4,7 +4,7 @@ import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
 import type { ContainerOptions } from '../options.ts';
 import { imageOf } from '../plan/image.ts';
-import { buildPlan } from '../plan/plan.ts';
+import { planContainer } from '../plan/plan.ts';
 import type { Plan } from '../plan/steps.ts';
 import { viewRoot } from '../root-view.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
@@ -26,7 +26,7 @@ export interface PreparedRoot extends Disposable {
  * Rejects with an Error; nothing is left then.
  */
 export async function prepareRoot(options: ContainerOptions, log: Logger, progress?: Progress): Promise<PreparedRoot> {
-  const plan = buildPlan(options, 'streams', await imageOf(options));
+  const plan = await planContainer(options, 'streams', await imageOf(options));
   // All of them have the name that it was given.
   const named = { ...options, machine: plan.machine };
   if (plan.isImage) {

@@ -92,6 +92,8 @@ function helperOptions(options: ContainerOptions, command: string[]): ContainerO
     ...(overlays && { overlays: overlays.map(withoutUpper) }),
     command,
     linkJournal: 'no',
+    register: false,
+    keepUnit: true,
     dropCapabilities: ['all'],
     noNewPrivileges: true,
   };

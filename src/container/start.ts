@@ -23,9 +23,13 @@ import {
   isInRoot,
   type Payload,
   type Plan,
+  type RegisterStep,
   type StepAction,
   type Users,
 } from '../plan/steps.ts';
+import type { HostUnit } from '../registration/host-unit.ts';
+import type { Registry } from '../registration/registry.ts';
+import { systemBusAddress } from '../registration/system-bus.ts';
 import { containerView, viewRoot } from '../root-view.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
@@ -40,6 +44,8 @@ export interface Started {
   pid: number;
   pidfd: number;
   resources: DisposableStack;
+  /** What the host's service manager knows of it, if anything. */
+  unit: HostUnit | undefined;
   /** With a disk image: resolves when the kernel has let go of it, after the container's end. */
   released?: () => Promise<void>;
   /** For a plan with limits: what has been used so far. */
@@ -114,9 +120,10 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     passableFds(listenFds).map(each => objects.use(each).fd),
   );
 
-  const cgroups = await makeCgroups(plan, log);
-  if (cgroups) resources.use(cgroups);
-  if (ids) cgroups?.give(ids.base);
+  const registry = await openRegistry(plan, resources, log);
+  const makeCgroups = await cgroupMaker(plan, ids?.base, resources, log);
+  // One that gets a scope unit has them there.
+  let cgroups = registry?.makesScope ? undefined : makeCgroups?.();
   const agentOptions = {
     namespaces: namespaces(plan),
     fds: [...fds.values(), ...passed, ...streamFds],
@@ -131,7 +138,8 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
-  if (cgroups) attempt('moving the container into its cgroups', () => cgroups.adopt(agent.pid, agent.pidfd));
+  const adopt = () => attempt('moving the container into its cgroups', () => cgroups?.adopt(agent.pid, agent.pidfd));
+  adopt();
   for (const { object, upper } of hostLayers(plan)) {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
@@ -145,10 +153,18 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { idmapBindFor } = hasIdmaps ? await import('../users/bind-idmap.ts') : {};
   const idmapBind = idmapBindFor?.(ids ?? IDS_OF_HOST);
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
+  let unit: HostUnit | undefined;
+  const register = () => {
+    unit = registry?.register(agent.pid, ids?.base);
+    if (unit || !registry?.makesScope) return;
+    cgroups = makeCgroups?.();
+    if (cgroups?.unified !== undefined) writeHostFile(`/proc/self/fd/${cgroups.unified}/cgroup.procs`, `${agent.pid}`);
+    adopt();
+  };
   let prepared: PreparedPayload | undefined;
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
-  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, linkJournal, network, idmapBind }, () => {
+  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, linkJournal, network, idmapBind, register }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
@@ -179,7 +195,20 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   agent.detach();
   resources.use(owned(agent.pidfd));
   const { pid, pidfd } = agent;
-  return { pid, pidfd, resources: resources.move(), ...(cgroups && plan.limits && { usage: cgroups.usage }) };
+  const usage = plan.limits && (unit?.usage ?? cgroups?.usage);
+  return { pid, pidfd, unit, resources: resources.move(), ...(usage && { usage }) };
+}
+
+/** Who the container is registered with, if the plan wants that; undefined where there is nobody. */
+async function openRegistry(plan: Plan, keep: DisposableStack, log: Logger): Promise<Registry | undefined> {
+  const step = plan.steps.find(({ action }) => action.do === 'register') as RegisterStep | undefined;
+  if (!step) return undefined;
+  if (!step.action.isRequired && systemBusAddress() === undefined) {
+    log.debug('the container is not registered: there is no system bus');
+    return undefined;
+  }
+  const registration = await import('../registration/registry.ts');
+  return await registration.openRegistry(step, plan, keep, log);
 }
 
 /** Those that users who are the host's have. */
@@ -204,7 +233,13 @@ function openObjects(
 
 const INTERFACES: InterfaceAction['do'][] = ['move interface', 'make veth link', 'make macvlan', 'make ipvlan'];
 
-async function makeCgroups(plan: Plan, log: Logger): Promise<PayloadCgroups | undefined> {
+/** Loads what makes cgroups for a container, if it gets some, whose root is `owner`. They go with `keep`. */
+async function cgroupMaker(
+  plan: Plan,
+  owner: number | undefined,
+  keep: DisposableStack,
+  log: Logger,
+): Promise<(() => PayloadCgroups) | undefined> {
   const { shareSystem, cgroups, payload } = plan;
   // Only version 2 can kill what is in a cgroup.
   if (shareSystem && !cgroups.some(isUnified)) {
@@ -212,17 +247,13 @@ async function makeCgroups(plan: Plan, log: Logger): Promise<PayloadCgroups | un
   }
   if (cgroups.length === 0) return undefined;
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
-  const made = await makePayloadCgroups(plan);
-  if (payload.boot) {
-    const { makeRoomForInotify } = await import('./inotify.ts');
-    try {
-      makeRoomForInotify(made.others + 1, log);
-    } catch (error) {
-      // A read-only /proc/sys, such as in a container: then there is room for as many as there is.
-      log.debug(`making room for inotify instances: ${(error as Error).message}`);
-    }
-  }
-  return made;
+  const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
+  return () => {
+    const made = keep.use(makePayloadCgroups(plan));
+    if (owner !== undefined) made.give(owner);
+    makeRoomForInotify?.(made.others + 1, log);
+    return made;
+  };
 }
 
 async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {

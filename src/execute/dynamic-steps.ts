@@ -118,6 +118,7 @@ export const DYNAMIC_STEPS: {
   },
 
   'link journal': (action, setup) => setup.linkJournal!(action, setup),
+  register: (_, { register }) => register(),
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };

@@ -33,6 +33,8 @@ export interface Setup {
   linkJournal: ((action: Extract<StepAction, { do: 'link journal' }>, setup: Setup) => void) | undefined;
   /** Loaded for a plan with network interfaces. */
   network: ((action: InterfaceAction) => void) | undefined;
+  /** Does nothing where nobody keeps a list of machines. */
+  register: () => void;
   log: Logger;
 }
 

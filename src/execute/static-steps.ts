@@ -49,7 +49,8 @@ export type StaticAction = Exclude<
         | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'
-        | 'enter user namespace';
+        | 'enter user namespace'
+        | 'register';
     }
   | ImageAction
   | InterfaceAction

@@ -18,6 +18,7 @@ import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
 import { parseContainerPath } from './paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
 import { parseSignal } from './signals.ts';
+import { parseNonEmpty, parseProperty } from './unit.ts';
 import { namingOption, takes, UsageError } from './usage-error.ts';
 import { parseOwnership, parsePrivateUsers } from './users.ts';
 
@@ -28,21 +29,10 @@ interface NotYet {
   key: keyof ContainerOptions;
   /** The values that ask for nothing, so that they are fine; without this, every value asks for the work. */
   fine?: readonly string[];
-  /** When other options take its work away. */
-  unless?: (options: ContainerOptions) => unknown;
 }
-
-/** Properties that are limits need no unit. */
-const LIMIT_PROPERTY =
-  /^(MemoryMax|MemorySwapMax|CPUQuota|CPUWeight|TasksMax|IOWeight|IO(Read|Write)(BandwidthMax|IOPSMax))=/;
 
 /** What is parsed and checked, and then refused. A row goes when its work is built; help and checks follow. */
 export const notYet: readonly NotYet[] = [
-  { option: '--slice', key: 'slice' },
-  { option: '--property', key: 'properties', unless: o => o.properties?.every(each => LIMIT_PROPERTY.test(each)) },
-  { option: '--register', key: 'register', fine: ['no'] },
-  // With nothing to register, there is no unit to keep.
-  { option: '--keep-unit', key: 'keepUnit', unless: o => o.register === false },
   { option: '--selinux-context', key: 'selinuxContext' },
   { option: '--selinux-apifs-context', key: 'selinuxApifsContext' },
 ];
@@ -118,6 +108,8 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--inaccessible=', o => o.inaccessible, parseContainerPath],
   ['--private-users=', o => [wordOf(o.privateUsers)], parsePrivateUsers],
   ['--private-users-ownership=', o => [o.usersOwnership], parseOwnership],
+  ['--slice=', o => [o.slice], parseNonEmpty],
+  ['--property=', o => o.properties, parseProperty],
   ['--network-interface=', o => o.networkInterfaces, parseInterfacePair],
   ['--network-macvlan=', o => o.networkMacvlans, parseInterfacePair],
   ['--network-ipvlan=', o => o.networkIpvlans, parseInterfacePair],
@@ -171,7 +163,7 @@ function checkAssignment(text: string): void {
 function asksFor(row: NotYet, options: ContainerOptions): boolean {
   const value = options[row.key];
   if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) return false;
-  return !row.fine?.includes(String(value)) && !row.unless?.(options);
+  return !row.fine?.includes(String(value));
 }
 
 /** `--network-veth`, or with the value where other values are fine: `--link-journal=host`. */

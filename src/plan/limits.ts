@@ -6,7 +6,8 @@ import { type Percentage, parseMemory, parseSwap, parseTasks } from '../options/
 import type { ContainerOptions, IoMax } from '../options.ts';
 import { hierarchiesOf, isUnified } from './cgroups.ts';
 import { limitingHierarchies } from './limit-files.ts';
-import { must, type Plan } from './steps.ts';
+import { limitProperties } from './limit-properties.ts';
+import type { Plan, RegisterAction, Step } from './steps.ts';
 
 /** Limits in numbers; what is absent isn't limited. */
 export interface Limits {
@@ -40,14 +41,26 @@ export function withLimits(plan: Plan, options: ContainerOptions): Plan {
     throw new Error('limiting a container with --share-system: what it leaves behind can be ended with cgroup v2 only');
   }
   const had = plan.cgroups.map(({ controllers }) => controllers);
-  const isSeparate = plan.payload.boot || plan.shareSystem;
   return {
     ...plan,
     limits,
     cgroups: all.filter(each => limiting.includes(each) || had.includes(each.controllers)),
-    // As of now the container's own cgroups are all that it can see.
-    steps: isSeparate ? plan.steps : [must({ do: 'separate cgroups' }), ...plan.steps],
+    // Of a scope unit they are properties.
+    steps: plan.steps.map(step => (step.action.do === 'register' ? withProperties(step, limits) : step)),
   };
+}
+
+/** So that what is used can be told. */
+const COUNTED = ['MemoryAccounting', 'CPUAccounting', 'TasksAccounting'].map(name => ({
+  name,
+  signature: 'b',
+  value: true,
+}));
+
+function withProperties(step: Step, limits: Limits): Step {
+  const action = step.action as RegisterAction;
+  if (action.as === 'unit') return step;
+  return { ...step, action: { ...action, properties: [...action.properties, ...COUNTED, ...limitProperties(limits)] } };
 }
 
 /** The limits that options ask for, in numbers. Looks at the host. Throws an Error. */

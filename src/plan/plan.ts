@@ -8,6 +8,7 @@ import { capabilitySet, retainedCapabilities } from '../options/capabilities.ts'
 import { checkOptions, hasInterfaces } from '../options/check.ts';
 import { parseHostname, parseUuid } from '../options/identity.ts';
 import { impliedOptions } from '../options/implied.ts';
+import type { UnitProperty } from '../options/unit-properties.ts';
 import { namingOption, UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import { randomDigits } from '../random-digits.ts';
@@ -18,6 +19,7 @@ import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './
 import { resolverConfiguration, timezone } from './host-configuration.ts';
 import { journalSteps } from './journal.ts';
 import { notifySocket } from './notify-socket.ts';
+import { machineIdOf, registrationOf } from './registration.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
 import {
   CONSOLE,
@@ -50,29 +52,19 @@ const LIMITS = [
   'stats',
 ] as const satisfies (keyof ContainerOptions)[];
 
-/** The options with the limits that are among the properties; options of the same meaning go before them. */
-async function withPropertyLimits(options: ContainerOptions): Promise<ContainerOptions> {
-  const { properties = [], ioMax = [] } = options;
-  if (properties.length === 0) return options;
-  const [{ parseUnitProperty }, { limitsAmong }] = await Promise.all([
-    import('../options/unit-properties.ts'),
-    import('./limit-properties.ts'),
-  ]);
-  const { limits } = limitsAmong(properties.map(text => namingOption('--property=', () => parseUnitProperty(text))));
-  return { ...limits, ...options, ioMax: [...(limits.ioMax ?? []), ...ioMax] };
-}
-
 const asksFor = (value: unknown) =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 
 /**
- * Works out all that a container with these options needs: what buildPlan does, and limits, a filter of its own and
- * network interfaces, whose modules are loaded only then. Throws as buildPlan does.
+ * Works out all that a container with these options needs: what buildPlan does, and what only some options ask for, whose
+ * modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
-  let plan = buildPlan(asked, console, image);
-  const options = await withPropertyLimits(impliedOptions(asked));
-  if (LIMITS.some(key => asksFor(options[key]))) {
+  const { options, others } = await withPropertyLimits(impliedOptions(asked));
+  const isLimited = LIMITS.some(key => asksFor(options[key]));
+  const { interfaceSteps } = options.networkVeth || hasInterfaces(options) ? await import('./network.ts') : {};
+  let plan = buildPlan(asked, console, image, { interfaceSteps, isLimited, properties: others });
+  if (isLimited) {
     const { withLimits } = await import('./limits.ts');
     plan = withLimits(plan, options);
   }
@@ -80,17 +72,43 @@ export async function planContainer(asked: ContainerOptions, console: Plan['cons
     const { systemCallFilter } = await import('./system-call-filter.ts');
     plan.payload.filter = await systemCallFilter(options, plan.payload);
   }
-  if (!options.networkVeth && !hasInterfaces(options)) return plan;
-  const { interfaceSteps } = await import('./network.ts');
-  return { ...plan, steps: [...plan.steps, ...interfaceSteps(options, plan.machine)] };
+  return plan;
+}
+
+/** The options with the limits that are among the properties, where options of the same meaning go before them. */
+async function withPropertyLimits(
+  options: ContainerOptions,
+): Promise<{ options: ContainerOptions; others: UnitProperty[] }> {
+  const { properties = [], ioMax = [] } = options;
+  if (properties.length === 0) return { options, others: [] };
+  const [{ parseUnitProperty }, { limitsAmong }] = await Promise.all([
+    import('../options/unit-properties.ts'),
+    import('./limit-properties.ts'),
+  ]);
+  const all = properties.map(text => namingOption('--property=', () => parseUnitProperty(text)));
+  const { limits, others } = limitsAmong(all);
+  return { options: { ...limits, ...options, ioMax: [...(limits.ioMax ?? []), ...ioMax] }, others };
+}
+
+/** What is worked out elsewhere, as not every container needs it; without it there is nothing of that. */
+export interface Prepared {
+  interfaceSteps?: ((options: ContainerOptions, machine: string) => Step[]) | undefined;
+  isLimited?: boolean;
+  /** Properties of the scope unit. */
+  properties?: readonly UnitProperty[];
 }
 
 /**
- * Works out what a container with these options needs, but for limits and network interfaces. `console` says whether it gets a
- * pseudo terminal; `image` is what imageOf() gives for them. Looks at the host (paths, device nodes, mounts), changes
- * nothing and needs no privileges. Throws an Error, or a UsageError for options that can't be.
+ * Works out what a container with these options needs, but for limits and a filter of its own. `console` says whether it
+ * gets a pseudo terminal; `image` is what imageOf() gives for them. Looks at the host (paths, device nodes, mounts),
+ * changes nothing and needs no privileges. Throws an Error, or a UsageError for options that can't be.
  */
-export function buildPlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Plan {
+export function buildPlan(
+  asked: ContainerOptions,
+  console: Plan['console'],
+  image?: Image,
+  { interfaceSteps, isLimited = false, properties = [] }: Prepared = {},
+): Plan {
   const options = impliedOptions(asked);
   checkOptions(options);
   if (image && options.template) throw new UsageError('--template= is for directories, not for disk images');
@@ -133,11 +151,18 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
   };
 
   const lock = options.readOnly || volatile !== 'no' || image?.isReadOnly || ephemeral ? 'shared' : 'exclusive';
+  const interfaces = interfaceSteps?.(options, machine) ?? [];
+  const registration = registrationOf(options, {
+    directory: image || ephemeral ? '' : directory,
+    hostInterface: options.networkVeth ? hostInterface(interfaces) : undefined,
+    machineId: volatile === 'yes' ? undefined : tree && machineIdOf(tree),
+    properties,
+    killSignal: killSignal(options).killSignal,
+  });
 
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
-    ...only(options.boot, must({ do: 'separate cgroups' })),
     ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     // Before sysfs is mounted, which shows the network that it was mounted in.
     ...only(NETWORK in hostObjects, must({ do: 'join network namespace', object: NETWORK })),
@@ -150,7 +175,6 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...only(keptReadOnly, must({ do: 'make read-only', path: '/', recursive: true })),
     ...only(volatile === 'state', VOLATILE_VAR),
     ...API_FILE_SYSTEMS,
-    ...only(options.boot, ...cgroupMounts(hierarchies)),
     ...selinux.steps,
     devices(),
     ...only(console === 'pty', must({ do: 'set up console' })),
@@ -159,10 +183,16 @@ export function buildPlan(asked: ContainerOptions, console: Plan['console'], ima
     ...zone.steps,
     ...resolvConf.steps,
     ...journalSteps(options, tree, lock === 'exclusive' && !image ? directory : undefined),
+    ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
+    ...interfaces,
+    // What machined wants to know is there by now, and its device policy denies nothing that is still to be made.
+    ...(registration ? [must({ do: 'register', ...registration })] : []),
+    // After the last move between cgroups: where it is then is the root of what it sees.
+    ...only(options.boot || (isLimited && !options.shareSystem), must({ do: 'separate cgroups' })),
+    ...only(options.boot, ...cgroupMounts(hierarchies)),
     ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
     ...only(options.boot, must({ do: 'share mounts' })),
-    ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
     ...notify.steps,
   ];
 
@@ -222,6 +252,12 @@ function given<K extends keyof ContainerOptions>(options: ContainerOptions, ...k
     ContainerOptions,
     K
   >;
+}
+
+/** The one by which the host reaches the container: its end of the veth link, or the bridge that this is on. */
+function hostInterface(interfaces: readonly Step[]): string | undefined {
+  const link = interfaces.map(({ action }) => action).find(action => action.do === 'make veth link');
+  return link?.bridge?.name ?? link?.name;
 }
 
 function killSignal({ killSignal: asked, boot }: ContainerOptions): { killSignal?: number } {

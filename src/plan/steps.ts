@@ -6,6 +6,7 @@ import type { MountOption } from '../../syscalls/mount.ts';
 import type { BindIdmap, Credential, LinkJournal, Rlimit, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
+import type { Registration } from './registration.ts';
 
 /**
  * Something of the host that the container gets. It is opened before the container exists. `mapped` is for what is shown
@@ -138,12 +139,17 @@ export type StepAction =
   | { do: 'link journal'; mode: Exclude<LinkJournal, 'no'>; writesTo?: string }
   /** Gives the socket its place in the container. */
   | { do: 'bind notify socket'; path: string }
-  | InterfaceAction;
+  | InterfaceAction
+  | RegisterAction;
+
+/** Has the host's service manager, and systemd-machined, know of the container. It is moved to another cgroup by that. */
+export type RegisterAction = { do: 'register' } & Registration;
 
 export interface Step {
   action: StepAction;
   onFailure: OnFailure;
 }
+export type RegisterStep = Step & { action: RegisterAction };
 export const must = (action: StepAction): Step => ({ action, onFailure: 'fail' });
 export const should = (action: StepAction): Step => ({ action, onFailure: 'warn' });
 
@@ -281,6 +287,17 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
     `making a veth link from ${name} (${address})${describeBridge(bridge)} to ${peer.name} (${peer.address}) in the container`,
   'make macvlan': ({ parent, name, address }) => `making a macvlan ${name} (${address}) on ${parent} for the container`,
   'make ipvlan': ({ parent, name }) => `making an ipvlan ${name} on ${parent} for the container`,
+  register: ({ as, isRequired, properties }) => {
+    const what = REGISTERING[as];
+    const slice = properties.find(({ name }) => name === 'Slice')?.value;
+    return `${what}${slice === undefined ? '' : ` in ${slice}`}${isRequired ? '' : ', if there is one'}`;
+  },
+};
+
+const REGISTERING: Readonly<Record<Registration['as'], string>> = {
+  machine: 'registering the container with systemd-machined',
+  unit: 'registering the container, as what the unit runs that nspawn is in, with systemd-machined',
+  scope: "making a scope unit of the host's systemd for the container",
 };
 
 const describeBridge = (bridge: { name: string; isZone: boolean } | undefined) =>

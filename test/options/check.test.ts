@@ -51,10 +51,6 @@ for (const [options, line] of conflicts) {
 }
 
 const notYet: [options: ContainerOptions, option: string][] = [
-  [{ slice: 'a.slice' }, '--slice'],
-  [{ properties: ['A=b'] }, '--property'],
-  [{ register: true }, '--register=yes'],
-  [{ keepUnit: true }, '--keep-unit'],
   [{ selinuxContext: 'a' }, '--selinux-context'],
   [{ selinuxApifsContext: 'a' }, '--selinux-apifs-context'],
 ];
@@ -69,6 +65,7 @@ const fine: ContainerOptions[] = [
   {},
   { directory: '/', machine: 'a', privateNetwork: true, command: ['ls'] },
   { register: false, linkJournal: 'no', keepUnit: false, ephemeral: false, properties: [], networkInterfaces: [] },
+  { register: true, keepUnit: true, slice: 'a.slice', properties: ['MemoryMax=1G'] },
   { linkJournal: 'auto' },
   { volatile: 'no', readOnly: true },
   { boot: true, readOnly: true, shareSystem: false },

@@ -253,7 +253,6 @@ const refused: [words: string[], line: string][] = [
   [['--private-users-chown', '--volatile'], '--private-users-ownership=chown and --volatile may not be combined'],
   [['-ab'], '--boot and --as-pid2 may not be combined'],
   [['--read-only', '--volatile=state'], '--read-only and --volatile may not be combined'],
-  [['--register=yes'], '--register=yes is not supported yet'],
 ];
 
 for (const [words, line] of refused) {

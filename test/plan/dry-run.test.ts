@@ -25,6 +25,7 @@ check('--dry-run prints the plan, a line for each step, and does nothing', () =>
     '--tmpfs=/t:size=1M',
     '--overlay=/tmp:/tmp/no-such-upper:/o',
     '--inaccessible=/etc/shadow',
+    '--slice=my',
   ];
   const { stdout, stderr, status } = dryRun(
     '-D',
@@ -64,11 +65,12 @@ check('--dry-run prints the plan, a line for each step, and does nothing', () =>
     lines.find(line => line.startsWith('filling /dev with null, zero'))!,
     'setting up /proc/kmsg',
     'setting a boot id of its own',
+    'bringing the loopback interface up',
+    'registering the container with systemd-machined in my.slice',
     'binding /tmp, read-only to /mnt',
     'mounting tmpfs on /t (size=1M)',
     'binding overlay 0 to /o',
     'making /etc/shadow inaccessible',
-    'bringing the loopback interface up',
     'becoming the user guest',
     'running ls -l as process 2',
   ]);

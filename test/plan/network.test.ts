@@ -11,7 +11,8 @@ import { busybox, busyboxTree } from '../support/tree.ts';
 
 const it = needs([busybox, machineId]);
 
-const base: ContainerOptions = { directory: busyboxTree(), machine: 'web', timezone: 'off', resolvConf: 'off' };
+const off: ContainerOptions = { timezone: 'off', resolvConf: 'off', register: false, keepUnit: true };
+const base: ContainerOptions = { directory: busyboxTree(), machine: 'web', ...off };
 const planOf = (options: ContainerOptions) => planContainer({ ...base, ...options }, 'streams');
 
 /** What comes after all other steps. */

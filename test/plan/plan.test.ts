@@ -15,7 +15,7 @@ import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
 const check = needs([busybox]);
-const off: ContainerOptions = { timezone: 'off', resolvConf: 'off' };
+const off: ContainerOptions = { timezone: 'off', resolvConf: 'off', register: false, keepUnit: true };
 const planOf = (options: ContainerOptions = {}, console: Plan['console'] = 'streams') =>
   buildPlan({ directory: busyboxTree(), ...off, ...options }, console);
 const kinds = (plan: Plan) => plan.steps.map(({ action }) => action.do);
