@@ -49,7 +49,10 @@ it('by default it is tried to register a machine, in a scope of its own', async 
 const WAYS: readonly [options: ContainerOptions, as: string | undefined, isRequired?: boolean][] = [
   [{ register: true }, 'machine', true],
   [{ slice: 'a.slice' }, 'machine', true],
-  [{ properties: ['TasksMax=9'] }, 'machine', true],
+  [{ properties: ['Description=mine'] }, 'machine', true],
+  // Limits can be had without a unit.
+  [{ properties: ['TasksMax=9'] }, 'machine', false],
+  [{ tasks: 9 }, 'machine', false],
   [{ properties: [] }, 'machine', false],
   [{ register: false }, 'scope', false],
   [{ register: false, slice: 'a' }, 'scope', true],
@@ -70,6 +73,7 @@ it('the scope has the slice, the signal that asks for the end, devices that are 
     boot: true,
     slice: 'my',
     properties: ['MemoryMax=1G', 'DeviceAllow=/dev/kvm rw'],
+    tasks: 9,
     uuid: '01234567-89ab-cdef-0123-456789abcdef',
     binds: [
       { source: '/dev/tty', destination: '/dev/tty9', readOnly: false, recursive: true },
@@ -84,8 +88,10 @@ it('the scope has the slice, the signal that asks for the end, devices that are 
     ...device(['/dev/tty', 'rw'], ['/dev/null', 'r']),
     { name: 'KillSignal', signature: 'i', value: 37 },
     { name: 'KillMode', signature: 's', value: 'mixed' },
-    { name: 'MemoryMax', signature: 't', value: 1073741824n },
     { name: 'DeviceAllow', signature: 'a(ss)', value: [['/dev/kvm', 'rw']] },
+    ...['MemoryAccounting', 'CPUAccounting', 'TasksAccounting'].map(name => ({ name, signature: 'b', value: true })),
+    { name: 'MemoryMax', signature: 't', value: 1073741824n },
+    { name: 'TasksMax', signature: 't', value: 9n },
   ]);
 });
 

@@ -179,7 +179,7 @@ for (const [who, behaviour, env, level, says] of NOBODY) {
       .map(text => JSON.parse(text))
       .find(({ msg }) => msg.startsWith('the container is not registered: '));
     assert.ok(line?.msg.includes(says), log.stderr);
-    for (const option of ['--register=yes', '--slice=a.slice', '--property=TasksMax=100']) {
+    for (const option of ['--register=yes', '--slice=a.slice', '--property=Description=mine']) {
       const insisting = await nspawn([option, ...hello], options);
       assert.equal([insisting.status, insisting.stdout], [1, '']);
       assert.match(insisting.stderr, /^registering the container with systemd-machined( in a\.slice)?: [^\n]+\n$/);
