@@ -32,7 +32,7 @@ const SYSTEMD = {
 const SERVICE = 'nspawn';
 const CLASS = 'container';
 /** Where machines are that ask for no slice: systemd.special(7). */
-const MACHINE_SLICE = 'machine.slice';
+const IN_MACHINE_SLICE: [string, string, Value] = ['Slice', 's', 'machine.slice'];
 
 /** Errors that mean that there is nobody who could do it: not running, not installed, something else, or not for us. */
 const NOBODY = [
@@ -116,7 +116,7 @@ const METHODS: Readonly<Record<Registration['as'], Register>> = {
       ['Description', 's', `Container ${machine}`],
       ['Delegate', 'b', true],
       ['CollectMode', 's', 'inactive-or-failed'],
-      ['Slice', 's', MACHINE_SLICE],
+      ...(registration.properties.some(({ name }) => name === 'Slice') ? [] : [IN_MACHINE_SLICE]),
     ];
     const all = [
       ...own.map(([name, signature, value]) => [name, { signature, value }] as const),
