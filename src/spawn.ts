@@ -206,7 +206,10 @@ export async function spawnOn(
       const soon = endedWithin(pidfd, patience);
       if (!soon) {
         enlist();
-        unit?.whenAskedToStop(() => kill(plan.killSignal));
+        unit?.whenAskedToStop(() => {
+          logger.info(`The host's systemd asks for the end of ${plan.machine}.`);
+          kill(plan.killSignal);
+        });
       }
       how = soon ?? (await ended(pidfd));
       used = usage?.();

@@ -195,7 +195,10 @@ it('when systemd wants the scope to end, the payload is asked to end if it can b
   const asked = await nspawn(shell(script, '-q', '--console=pipe', '--kill-signal=TERM'), { env: manager.env });
   assert.is(asked.status, 7);
   const killed = await nspawn(shell(script, '-q', '--console=pipe'), { env: manager.env });
-  assert.equal([killed.status, killed.stderr], [1, 'Container box terminated by signal KILL.\n']);
+  assert.equal(
+    [killed.status, killed.stderr],
+    [1, "The host's systemd asks for the end of box.\nContainer box terminated by signal KILL.\n"],
+  );
 });
 
 it('nobody but systemd can ask for that', async () => {
