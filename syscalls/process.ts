@@ -146,6 +146,11 @@ export const setGroups = (groups: readonly number[]): Call =>
   call('setgroups', groups.length, new Uint8Array(new Uint32Array(groups).buffer));
 export const setGid = (gid: number): Call => call('setresgid', gid, gid, gid);
 export const setUid = (uid: number): Call => call('setresuid', uid, uid, uid);
+/**
+ * Lets an agent with this process's capabilities make files that belong to somebody else, with all its rights: that change
+ * would take those over files away, which the last call gives back. See setfsuid(2). Throws SyscallError.
+ */
+export const actAs = (owner: number): Call[] => [call('setfsgid', owner), call('setfsuid', owner), setInheritable(0n)];
 export const setUmask = (mask: number): Call => call('umask', mask);
 
 /** A limit in the units of setrlimit(2). */

@@ -4,8 +4,9 @@ import { isSubvolume } from '../../syscalls/btrfs.ts';
 import { allowing, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, O, S } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
-import { fileStatus, openBelow, openInRoot } from '../../syscalls/file.ts';
+import { type FileStatus, fileStatus, openBelow, openInRoot } from '../../syscalls/file.ts';
 import { cloneTree, makeAllSlaves } from '../../syscalls/mount.ts';
+import { actAs } from '../../syscalls/process.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { enterRoot } from '../execute/enter-root.ts';
 import { makeOverlay } from '../execute/overlay.ts';
@@ -16,6 +17,14 @@ import { byDescriptor, copyAttributes } from '../trees/attributes.ts';
 import { type HiddenDirectory, makeHiddenDirectory, removeLeftovers } from '../trees/hidden-directory.ts';
 import { snapshotTree } from '../trees/snapshot.ts';
 import { lockTree } from './lock.ts';
+
+/** Shows what a root is made of with other owners. */
+export interface OtherOwners {
+  /** Who root is shown as. */
+  root: number;
+  /** Shows a detached mount so; it is of this path, for messages, or else of the tree's. Throws an Error. */
+  map(mount: number, path?: string): void;
+}
 
 /** Disposing of it removes all that was written to it: containers on it must have ended then. */
 export interface EphemeralRoot extends Disposable {
@@ -32,15 +41,17 @@ const UPPER = 'upper';
 const WORK = 'work';
 
 /**
- * Makes an ephemeral root of the directory `path`: a snapshot where it is a subvolume of btrfs, else an overlay. Throws
- * an Error.
+ * Makes an ephemeral root of the directory `path`: a snapshot where it is a subvolume of btrfs, else an overlay; `owners` is how
+ * it is seen.  Throws an Error.
  */
-export function makeEphemeralRoot(path: string, log: Logger): EphemeralRoot {
+export function makeEphemeralRoot(path: string, log: Logger, owners: OtherOwners | undefined): EphemeralRoot {
   using original = owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
   const beside = path.replace(/\/[^/]*$/, '') || '/';
   if (isSubvolume(original.fd)) {
     // A subvolume that is mounted by itself has another file system beside it.
-    const made = inFirstOf([...new Set([beside, path])], log, directory => snapshotRoot(original.fd, directory));
+    const made = inFirstOf([...new Set([beside, path])], log, directory =>
+      snapshotRoot(original.fd, directory, owners),
+    );
     if ('view' in made) return made;
     log.debug(`no snapshot can be made of ${path}: ${made.failures.join('; ')}`);
   }
@@ -48,7 +59,7 @@ export function makeEphemeralRoot(path: string, log: Logger): EphemeralRoot {
   // What is below an overlay must not change.
   made.use(lockTree(path, 'shared'));
   using lower = owned(passableFd(perform(cloneTree(original.fd, '', { recursive: false }))));
-  const root = made.use(overlayRoot(lower.fd, path === '/' ? [] : [beside], log, path));
+  const root = made.use(overlayRoot(lower.fd, path === '/' ? [] : [beside], log, owners, path));
   const held = made.move();
   return { ...root, [Symbol.dispose]: () => held.dispose() };
 }
@@ -58,11 +69,22 @@ export function makeEphemeralRoot(path: string, log: Logger): EphemeralRoot {
  * `places` that can have one, or in /var/tmp. Those that lie in `tree`, which `lower` is a mount of, are hidden in it.
  * Throws an Error.
  */
-export function overlayRoot(lower: number, places: readonly string[], log: Logger, tree?: string): EphemeralRoot {
+export function overlayRoot(
+  lower: number,
+  places: readonly string[],
+  log: Logger,
+  owners: OtherOwners | undefined,
+  tree?: string,
+): EphemeralRoot {
+  // A mount is mapped once, also if what it was for has to be tried elsewhere.
+  const original = fileStatus(lower);
+  let isMapped = false;
   const made = inFirstOf([...places, canonicalPath(ELSEWHERE) ?? ELSEWHERE], log, (directory, place) => {
-    using upper = makeUpper(directory, lower);
+    using upper = makeUpper(directory, lower, original);
     if (tree !== undefined) hide(directory, place, tree, lower, upper.fd);
-    return mountOverlay(directory, lower);
+    if (!isMapped) owners?.map(lower);
+    isMapped = true;
+    return mountOverlay(directory, lower, place, owners);
   });
   if ('view' in made) return made;
   throw new Error(`making a writable layer over the root directory: ${made.failures.join('; ')}`);
@@ -91,7 +113,7 @@ function inFirstOf(
   return { failures };
 }
 
-function snapshotRoot(original: number, directory: HiddenDirectory): EphemeralRoot {
+function snapshotRoot(original: number, directory: HiddenDirectory, owners: OtherOwners | undefined): EphemeralRoot {
   snapshotTree(original, directory.fd, SNAPSHOT);
   const made = owned(perform(openBelow(directory.fd, SNAPSHOT, O.RDONLY | O.DIRECTORY)));
   // Where it was made in the original, it has an empty copy of the directory that it is in.
@@ -100,18 +122,22 @@ function snapshotRoot(original: number, directory: HiddenDirectory): EphemeralRo
     view: () => viewRoot(byDescriptor(made.fd)),
     clone(path, recursive) {
       using source = owned(perform(openInRoot(made.fd, path, O.PATH)));
-      return owned(passableFd(perform(cloneTree(source.fd, '', { recursive }))));
+      using cloning = new DisposableStack();
+      const copy = cloning.use(owned(passableFd(perform(cloneTree(source.fd, '', { recursive })))));
+      owners?.map(copy.fd);
+      cloning.move();
+      return copy;
     },
     [Symbol.dispose]: () => made[Symbol.dispose](),
   };
 }
 
 /** Makes the layer and its working directory; the layer's top is what the container sees as its root directory. */
-function makeUpper(directory: HiddenDirectory, lower: number): OwnedFd {
+function makeUpper(directory: HiddenDirectory, lower: number, original: FileStatus): OwnedFd {
   syscall('mkdirat', directory.fd, WORK, 0o700);
   syscall('mkdirat', directory.fd, UPPER, 0o700);
   const upper = owned(perform(openBelow(directory.fd, UPPER, O.RDONLY | O.DIRECTORY)));
-  copyAttributes(lower, fileStatus(lower), upper.fd);
+  copyAttributes(lower, original, upper.fd);
   return upper;
 }
 
@@ -143,13 +169,21 @@ const VOLATILE = [{ key: 'volatile' }];
  * The overlay is the root directory of an agent, in a mount namespace that has nothing else: there it can be copied
  * again and again, which only Linux 6.15 and later let others do with a detached mount.
  */
-function mountOverlay(directory: HiddenDirectory, lower: number): EphemeralRoot {
+function mountOverlay(
+  directory: HiddenDirectory,
+  lower: number,
+  place: string,
+  owners: OtherOwners | undefined,
+): EphemeralRoot {
   using made = new DisposableStack();
   using above = owned(passableFd(perform(cloneTree(directory.fd, '', { recursive: false }))));
+  // An overlay can't be shown with other owners, but its layers can.
+  owners?.map(above.fd, place);
   const agent = made.use(startAgent({ namespaces: CLONE.NEWNS, fds: [lower, above.fd], dieWithParent: true }));
   const upper = { fd: above.fd, directory: UPPER, work: WORK };
   const { calls, made: mount } = makeOverlay({ lower: [lower], upper, options: VOLATILE });
-  const before = [makeAllSlaves, ...calls];
+  // What the overlay makes for itself must have an owner that can be shown.
+  const before = [makeAllSlaves, ...(owners ? actAs(owners.root) : []), ...calls];
   const overlay = agent.run(before)[before.indexOf(mount)]!;
   agent.run(enterRoot(overlay));
   const held = made.move();

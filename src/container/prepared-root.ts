@@ -7,6 +7,7 @@ import { imageOf } from '../plan/image.ts';
 import { planContainer } from '../plan/plan.ts';
 import type { Plan } from '../plan/steps.ts';
 import { viewRoot } from '../root-view.ts';
+import type { EphemeralUsers } from '../users/ephemeral.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import type { Progress } from './template.ts';
 
@@ -29,15 +30,26 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   const plan = await planContainer(options, 'streams', await imageOf(options));
   // All of them have the name that it was given.
   const named = { ...options, machine: plan.machine };
+  const { settleEphemeral } = plan.ephemeral && plan.users ? await import('../users/ephemeral.ts') : {};
+  const settleUsers = settleEphemeral && ((root: number) => settleEphemeral({ ...plan, users: plan.users! }, root));
   if (plan.isImage) {
     if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
+    using made = new DisposableStack();
     const { openEphemeralImage } = await import('./ephemeral-image.ts');
-    const image = await openEphemeralImage(plan, log);
+    let users: EphemeralUsers | undefined;
+    const settle =
+      settleUsers &&
+      ((root: number) => {
+        users = made.use(settleUsers(root));
+        return users.owners;
+      });
+    const image = made.use(await openEphemeralImage(plan, log, settle));
+    const held = made.move();
     return {
-      options: named,
+      options: { ...named, ...users?.options },
       image,
       released: () => image.released(log),
-      [Symbol.dispose]: () => image[Symbol.dispose](),
+      [Symbol.dispose]: () => held.dispose(),
     };
   }
   {
@@ -48,10 +60,12 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
   using made = new DisposableStack();
   const { makeEphemeralRoot } = await import('./ephemeral.ts');
-  const ephemeral = made.use(makeEphemeralRoot(plan.directory, log));
+  using tree = viewRoot(plan.directory);
+  const users = settleUsers && made.use(settleUsers(tree.fd));
+  const ephemeral = made.use(makeEphemeralRoot(plan.directory, log, users?.owners));
   const held = made.move();
   return {
-    options: named,
+    options: { ...named, ...users?.options },
     ephemeral,
     [Symbol.dispose]: () => held.dispose(),
   };

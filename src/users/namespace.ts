@@ -3,10 +3,9 @@
  * rights of this process, and one inside, which becomes the payload. Why there are two: src/plan/users.ts.
  */
 import { type Agent, type AgentOptions, makeChannel, startAgent } from '../../syscalls/agent/agent.ts';
-import { call } from '../../syscalls/call.ts';
 import { CLONE } from '../../syscalls/constants.ts';
 import { writeMaps } from '../../syscalls/idmap.ts';
-import { setInheritable } from '../../syscalls/process.ts';
+import { actAs } from '../../syscalls/process.ts';
 import { attempt } from '../execute/attempt.ts';
 import { resetLoginuid } from '../execute/dynamic-steps.ts';
 import type { Logger } from '../log.ts';
@@ -34,10 +33,9 @@ export function startAgents(options: AgentOptions, { base, count }: IdsOfHost, l
   } catch (error) {
     log.warn(`resetting the audit login uid: ${(error as Error).message}`);
   }
-  // What it makes belongs to the container. That takes rights over files away, which the last call gives back.
-  const own = [call('setfsgid', base), call('setfsuid', base), setInheritable(0n)];
+  // What it makes from now on belongs to the container.
   const namespaces = CLONE.NEWUSER | (options.namespaces & ~CLONE.NEWNS);
-  const inside = undo.use(attempt('making a user namespace', () => outside.fork(namespaces, channel, own)));
+  const inside = undo.use(attempt('making a user namespace', () => outside.fork(namespaces, channel, actAs(base))));
   attempt(`mapping the user ids 0 to ${count - 1} to ${base} to ${base + count - 1}`, () =>
     writeMaps(inside.pid, [{ inside: 0, outside: base, count }]),
   );

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { SpawnOptions } from '../../src/index.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 /** A range that nobody else has. */
 export const BASE = 0x3a5b0000;
@@ -28,4 +29,14 @@ export function show(who: 'ours' | 'theirs', tree: string, options: readonly str
   const { stdout, stderr, status } = spawnSync(command!, all, { encoding: 'utf8', timeout: 60_000, input: '' });
   if (status !== 0) throw new Error(`${command} ${all.join(' ')}: ended with ${status}: ${stderr}`);
   return stdout;
+}
+
+/** A file with the files of a tree on an ext4. */
+export function imageOfTree(tree: string): { path: string } & Disposable {
+  const directory = temporaryDirectory();
+  const path = join(directory.path, 'disk.img');
+  const words = ['-q', '-d', tree, path, '64M'];
+  const { status, stderr } = spawnSync('mkfs.ext4', words, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`mkfs.ext4 ${words.join(' ')}: ${stderr}`);
+  return { path, [Symbol.dispose]: () => directory[Symbol.dispose]() };
 }
