@@ -40,6 +40,19 @@ for (const name of [lent, 'lan0']) {
     }));
 }
 
+it('comes back from a user namespace, also renamed', () =>
+  withPair(async address => {
+    const users: SpawnOptions = { privateUsers: { base: 0x3a5b0000, count: 65536 }, usersOwnership: 'map' };
+    const command = ['/bin/sh', '-c', `ip link set ${lent} name eth7 && ip link set eth7 up && ip link show eth7`];
+    const { stdout, log } = await run({ ...quiet, ...users, networkInterfaces: [lent], command });
+    assert.match(stdout, address);
+    assert.equal(
+      log.filter(line => line.startsWith('warn')),
+      [],
+    );
+    assert.is(hostLinks(lent)[lent]?.address, address);
+  }));
+
 it('comes back when the start fails', () =>
   withPair(async address => {
     const no = unique('no');

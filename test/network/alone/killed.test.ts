@@ -49,6 +49,15 @@ it('its links and its zone are gone when the janitor has ended', async () => {
   assert.equal(hostLinks(bridge, `vb-${unique('m')}`, unique('x')), {});
 });
 
+it('a lent interface comes back from a user namespace', async () => {
+  using connection = host();
+  const [lent, other] = [unique('l'), unique('o')];
+  connection.execute(newLink({ kind: 'veth', name: lent, data: { peer: { name: other } } }));
+  await kill(['-M', unique('m'), '-U', `--network-interface=${lent}:lan0`], () => assert.ok(isGone(lent)));
+  assert.ok(!isGone(lent));
+  connection.execute(deleteLink(other));
+});
+
 it('a zone that others are in stays until they leave', async () => {
   const other = await start({ networkZone: zone, machine: unique('m2') });
   const { index } = hostLinks(bridge)[bridge]!;
