@@ -20,12 +20,11 @@ import { readHostFile, readIfThere } from '../host.ts';
 import { describeObject, type Plan, type StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
 import type { IdmapSource } from '../users/idmap.ts';
-import { followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import { makeOverlay } from './overlay.ts';
 import type { Setup } from './setup.ts';
-import { attachAt, type StaticAction } from './static-steps.ts';
+import type { StaticAction } from './static-steps.ts';
 
 const HERE = AT.FDCWD;
 export type DynamicAction = Exclude<StepAction, StaticAction | ImageAction>;
@@ -35,11 +34,9 @@ export const DYNAMIC_STEPS: {
 } = {
   'reset loginuid': (_, { agent }) => resetLoginuid(agent),
 
-  'enter user namespace'({ mounts, objects }, setup) {
+  'hand over'({ objects }, setup) {
     const { agent: outside, inside, fds } = setup;
     for (const key of objects) if (fds.has(key)) fds.set(key, handOver(fds.get(key)!, outside, inside!));
-    const made = mounts.map(({ type, options, attributes }) => newMount(type, options, attributes));
-    inside!.run([...followBeside(made.flat()), ...mounts.flatMap(({ path }, i) => attachAt(path, made[i]!.at(-1)!))]);
     setup.agent = inside!;
     setup.idOf = id => id;
   },

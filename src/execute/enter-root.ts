@@ -1,11 +1,11 @@
-import { type Call, call, resultOf } from '../../syscalls/call.ts';
+import { type Argument, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MNT_DETACH, O } from '../../syscalls/constants.ts';
-import { attachMount, cloneTree, type Fd, type MountOption, newMount } from '../../syscalls/mount.ts';
+import { attachMount, cloneTree, type Fd } from '../../syscalls/mount.ts';
 import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
 
 /** The calls by which an agent makes a detached mount its root directory, and lets go of all other mounts. */
 export function enterRoot(root: Fd): Call[] {
-  const rootFd = typeof root === 'number' ? root : resultOf(root);
+  const rootFd = fdOf(root);
   const top = call('openat', AT.FDCWD, '/', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
   return [
     // On top of the old root: no mount point in the host's tree is needed, nor left.
@@ -21,31 +21,25 @@ export function enterRoot(root: Fd): Call[] {
   ];
 }
 
-/** Where the container's root is, while API file systems of the host stay beside it. */
-const BESIDE = '/root';
-const BASE_OPTIONS: readonly MountOption[] = [{ key: 'mode', value: '0755' }];
+/** Where an agent has the container's root that can't let go of the host's yet. Every host has this directory. */
+const BESIDE = '/dev';
 
 /**
- * The same, but the API file systems at the paths `keeping` stay mounted, where the container's root directory can't
- * reach them. Mounts below them don't: those could hide parts.
+ * The calls by which an agent makes a detached mount its root directory while the host's mounts stay, where it can't reach
+ * them any more: for one that follows it into a user namespace, and needs to see all of the API file systems at the paths
+ * `seen`. So they are mounted once more, without what may hide parts of them.
  */
-export function enterRootBeside(root: Fd, keeping: readonly string[]): Call[] {
-  const copies = keeping.map(path => cloneTree(AT.FDCWD, path, { recursive: false }));
-  const base = newMount('tmpfs', BASE_OPTIONS, 0);
-  const made = base.at(-1)!;
-  const attach = (mount: Fd, path: string): Call[] => {
+export function enterRootBeside(root: number, seen: readonly string[]): Call[] {
+  const attachAt = (path: string, mount: Fd): Call[] => {
     const place = call('openat', AT.FDCWD, path, O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
-    return [place, attachMount(mount, place), call('close', resultOf(place))];
+    return [place, attachMount(mount, place), ...[place, mount].map(fd => call('close', fdOf(fd)))];
   };
   return [
-    ...copies,
-    ...base,
-    ...[...keeping, BESIDE].map(path => call('mkdirat', resultOf(made), path.slice(1), 0o755)),
-    ...enterRoot(made),
-    ...copies.flatMap((copy, i) => [...attach(copy, keeping[i]!), call('close', resultOf(copy))]),
-    ...attach(root, BESIDE),
-    ...(typeof root === 'number' ? [call('close', root)] : []),
-    call('close', resultOf(base[0])),
+    ...seen.flatMap(path => {
+      const copy = cloneTree(AT.FDCWD, path, { recursive: false });
+      return [copy, ...attachAt(path, copy)];
+    }),
+    ...attachAt(BESIDE, root),
     call('chdir', BESIDE),
     call('chroot', '.'),
   ];
@@ -70,3 +64,5 @@ export function followBeside(mounts: readonly Call[]): Call[] {
     ...enterRoot(root),
   ];
 }
+
+const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));

@@ -21,7 +21,7 @@ import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { unixAddress } from '../../syscalls/socket.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '../plan/steps.ts';
-import { enterRoot, enterRootBeside } from './enter-root.ts';
+import { enterRoot, enterRootBeside, followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
@@ -49,7 +49,7 @@ export type StaticAction = Exclude<
         | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'
-        | 'enter user namespace'
+        | 'hand over'
         | 'register';
     }
   | ImageAction
@@ -81,9 +81,16 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
   },
 
-  'enter root'({ keeping }, fds) {
+  'enter root'({ seen }, fds) {
     const root = fds.get(ROOT)!;
-    return { calls: keeping ? enterRootBeside(root, keeping) : enterRoot(root) };
+    return { calls: seen ? enterRootBeside(root, seen) : enterRoot(root) };
+  },
+
+  'enter user namespace'({ mounts }) {
+    const made = mounts.map(({ type, options, attributes }) => newMount(type, options, attributes));
+    return {
+      calls: [...followBeside(made.flat()), ...mounts.flatMap(({ path }, i) => attachAt(path, made[i]!.at(-1)!))],
+    };
   },
 
   // It may have been hidden by another mount (then nothing is there), or gone with the one that it was in.

@@ -96,13 +96,12 @@ export type StepAction =
   | { do: 'reset loginuid' }
   /** Makes a host object of the name `overlay`; `lower` are keys of host objects, the lowest layer first. */
   | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer }
-  /** `keeping` names API file systems of the host that stay beside the root, for who enters a user namespace. */
-  | { do: 'enter root'; keeping?: string[] }
-  /**
-   * From here on the steps are done in the user namespace, with a copy of the mounts. These `mounts` are the first of
-   * them, and `objects` are what the others need.
-   */
-  | { do: 'enter user namespace'; mounts: Extract<StepAction, { do: 'mount' }>[]; objects: string[] }
+  /** `seen` are API file systems of the host that who follows into a user namespace must see. */
+  | { do: 'enter root'; seen?: string[] }
+  /** From here on the steps are carried out in the user namespace. They need these host objects. */
+  | { do: 'hand over'; objects: string[] }
+  /** With a copy of all mounts, in which these are the first ones. */
+  | { do: 'enter user namespace'; mounts: Extract<StepAction, { do: 'mount' }>[] }
   | { do: 'unmount'; path: string }
   | { do: 'make directories'; directories: { path: string; mode: number }[] }
   | { do: 'make symlink'; path: string; target: string }
@@ -250,6 +249,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'make overlay': ({ overlay, lower, upper }, object) =>
     `making an overlay (${overlay}) of ${lower.map(object).join(', ')}${upper ? `, writing to ${upper.directory} in ${object(upper.object)}` : ''}`,
   'enter root': () => 'changing into the root directory',
+  'hand over': () => 'going on in the user namespace',
   'enter user namespace': ({ mounts }) =>
     `entering the user namespace, with ${mounts.map(({ type, path }) => `${type} on ${path}`).join(', ')}`,
   unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,

@@ -69,14 +69,14 @@ export function stepsWithUsers(steps: readonly Step[], { count }: Users, private
     // Done before there are two.
     if (action.do === 'reset loginuid') continue;
     if (action.do === 'enter root') {
-      const keeping = privateNetwork ? ['/proc', '/sys'] : ['/proc'];
-      outside.push({ ...step, action: { ...action, keeping } });
+      const seen = privateNetwork ? ['/proc', '/sys'] : ['/proc'];
+      outside.push({ ...step, action: { ...action, seen } });
     } else if (action.do === 'mount' && guarded.includes(action.type)) mounts.push(action);
     else if (OF_NAMESPACES.includes(action.do) || isBelow(action, places)) inside.push(withinRange(step, count));
     else outside.push(step);
   }
   const objects = inside.flatMap(({ action }) => ('object' in action ? [action.object] : []));
-  return [...outside, must({ do: 'enter user namespace', mounts, objects }), ...inside];
+  return [...outside, must({ do: 'hand over', objects }), must({ do: 'enter user namespace', mounts }), ...inside];
 }
 
 const OF_NAMESPACES: readonly StepAction['do'][] = [
