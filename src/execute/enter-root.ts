@@ -1,7 +1,7 @@
 import { type Argument, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MNT_DETACH, O } from '../../syscalls/constants.ts';
 import { attachMount, cloneTree, type Fd } from '../../syscalls/mount.ts';
-import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
+import { dieWithParent, setGid, setGroups, setUid, setUmask } from '../../syscalls/process.ts';
 
 /** The calls by which an agent makes a detached mount its root directory, and lets go of all other mounts. */
 export function enterRoot(root: Fd): Call[] {
@@ -58,9 +58,10 @@ export function followBeside(mounts: readonly Call[]): Call[] {
     setGid(0),
     setUid(0),
     dieWithParent,
+    setUmask(0),
     call('unshare', CLONE.NEWNS),
-    ...mounts,
     root,
+    ...mounts,
     ...enterRoot(root),
   ];
 }

@@ -67,10 +67,13 @@ export function stepsWithUsers(steps: readonly Step[], { count }: Users, private
   for (const step of steps) {
     const { action } = step;
     // Done before there are two.
-    if (action.do === 'reset loginuid') continue;
+    if (action.do === 'reset loginuid' || action.do === 'join network namespace') continue;
     if (action.do === 'enter root') {
       const seen = privateNetwork ? ['/proc', '/sys'] : ['/proc'];
       outside.push({ ...step, action: { ...action, seen } });
+    } else if (action.do === 'bring loopback up' && !privateNetwork) {
+      // In a network namespace that was there before, the container has no rights.
+      outside.push(step);
     } else if (action.do === 'mount' && guarded.includes(action.type)) mounts.push(action);
     else if (OF_NAMESPACES.includes(action.do) || isBelow(action, places)) inside.push(withinRange(step, count));
     else outside.push(step);

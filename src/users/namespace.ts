@@ -3,6 +3,7 @@
  * rights of this process, and one inside, which becomes the payload. Why there are two: src/plan/users.ts.
  */
 import { type Agent, type AgentOptions, makeChannel, startAgent } from '../../syscalls/agent/agent.ts';
+import { call } from '../../syscalls/call.ts';
 import { CLONE } from '../../syscalls/constants.ts';
 import { writeMaps } from '../../syscalls/idmap.ts';
 import { actAs } from '../../syscalls/process.ts';
@@ -22,8 +23,16 @@ export interface Agents {
   inside: Agent;
 }
 
-/** Starts both. Throws SyscallError, or an Error that says what was being done. */
-export function startAgents(options: AgentOptions, { base, count }: IdsOfHost, log: Logger): Agents {
+/**
+ * Starts both; with a descriptor of a network namespace in that one. Throws SyscallError, or an Error that says what was
+ * being done.
+ */
+export function startAgents(
+  options: AgentOptions,
+  { base, count }: IdsOfHost,
+  network: number | undefined,
+  log: Logger,
+): Agents {
   using undo = new DisposableStack();
   using channel = makeChannel();
   const fds = [...options.fds, channel.theirs, channel.arena.fd];
@@ -32,6 +41,10 @@ export function startAgents(options: AgentOptions, { base, count }: IdsOfHost, l
     resetLoginuid(outside);
   } catch (error) {
     log.warn(`resetting the audit login uid: ${(error as Error).message}`);
+  }
+  // The other one has no right to.
+  if (network !== undefined) {
+    attempt('joining the network namespace', () => outside.run([call('setns', network, CLONE.NEWNET)]));
   }
   // What it makes from now on belongs to the container.
   const namespaces = CLONE.NEWUSER | (options.namespaces & ~CLONE.NEWNS);

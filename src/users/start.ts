@@ -7,7 +7,7 @@ import { idmapMount, openUserNamespace } from '../../syscalls/idmap.ts';
 import { cloneTree } from '../../syscalls/mount.ts';
 import { perform } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
-import type { HostObject, Plan, Users } from '../plan/steps.ts';
+import { type HostObject, NETWORK, type Plan, type Users } from '../plan/steps.ts';
 import { idmapTree, REFUSALS } from './idmap.ts';
 import type { ContainerIds } from './ids.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
@@ -37,7 +37,7 @@ interface WithUsers {
  */
 export async function startWithUsers(container: WithUsers, options: AgentOptions): Promise<Started> {
   using undo = new DisposableStack();
-  const { outside, inside } = startAgents(options, container.ids, container.log);
+  const { outside, inside } = startAgents(options, container.ids, container.fds.get(NETWORK), container.log);
   undo.use(outside);
   undo.use(inside);
   container.ids.belongsTo(inside.pidfd);

@@ -1,4 +1,5 @@
 /** Containers with users of their own. */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -96,6 +97,32 @@ check('a private network is the container’s own, with what shows it', async ()
   const options: SpawnOptions = { ...tree(), privateNetwork: true };
   assert.is(await shell('ls /sys/class/net; ip link set lo down; ip link set lo up; echo $?', options), 'lo\n0');
   assert.match(await shell('mount | grep " /sys "', options), /\(ro,/);
+});
+
+needs([root, busybox, tool('ip')])(
+  'a network namespace that is there already is joined, without rights over it',
+  async () => {
+    const name = `nspawn-test-${process.pid}`;
+    execFileSync('ip', ['netns', 'add', name]);
+    try {
+      const path = `/run/netns/${name}`;
+      const inode = statSync(path).ino;
+      const options: SpawnOptions = { ...tree(), networkNamespacePath: path, privateNetwork: true };
+      const script = 'stat -L -c %i /proc/self/ns/net; ls /sys/class/net; ip link set lo down 2>/dev/null || echo no';
+      assert.is(await shell(script, options), `${inode}\nlo\nno`);
+    } finally {
+      execFileSync('ip', ['netns', 'delete', name]);
+    }
+  },
+);
+
+check('what is made for the container has the permissions that it is to have', async () => {
+  const options: SpawnOptions = {
+    ...tree(),
+    user: 'guest',
+    binds: [{ source: '', destination: '/new/place', readOnly: false, recursive: true }],
+  };
+  assert.is(await shell('stat -c %a /new /dev/null /dev/shm /dev/pts', options), '755\n666\n1777\n755');
 });
 
 check('the console belongs to the container’s user', async () => {
