@@ -167,6 +167,8 @@ export interface ContainerOptions {
   resolvConf?: ResolvConf;
   timezone?: Timezone;
   privateUsers?: PrivateUsers;
+  /** Names of users of the host who are users of the container, too, with their home directories. */
+  bindUsers?: string[];
   /** Default: 'auto' with 'pick', else 'off'. */
   usersOwnership?: UsersOwnership;
   privateNetwork?: boolean;

@@ -2,7 +2,7 @@ import { hostHas } from '../host.ts';
 import { parseAmbientCapabilities, parseCapabilities } from '../options/capabilities.ts';
 import { parseLoadCredential, parseSetCredential } from '../options/credentials.ts';
 import { type Environment, parseAssignment, withAssignment } from '../options/environment.ts';
-import { parseHostname, parsePersonality, parseUser, parseUuid } from '../options/identity.ts';
+import { parseHostname, parsePersonality, parseUser, parseUserName, parseUuid } from '../options/identity.ts';
 import {
   parseCpus,
   parseCpuWeight,
@@ -481,6 +481,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'PATH[:PATH[:OPTIONS]]',
         help: 'The same, read-only',
         set: (text, draft) => ({ binds: [...(draft.binds ?? []), parseBind(text, true)] }),
+      },
+      {
+        name: 'bind-user',
+        value: 'NAME',
+        help: 'Make a user of the host known to the container, with the home directory in /run/host/home',
+        set: (text, draft) => ({ bindUsers: [...(draft.bindUsers ?? []), parseUserName(text)] }),
       },
       {
         name: 'inaccessible',

@@ -15,6 +15,7 @@ import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } f
 import { writeHostFile } from '../host.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
+import { homeInContainer } from '../plan/bind-users.ts';
 import { isUnified } from '../plan/cgroups.ts';
 import {
   describeObject,
@@ -31,6 +32,7 @@ import type { HostUnit } from '../registration/host-unit.ts';
 import type { Registry } from '../registration/registry.ts';
 import { systemBusAddress } from '../registration/system-bus.ts';
 import { containerView, viewRoot } from '../root-view.ts';
+import type { BoundUser } from '../users/bound-users.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
@@ -152,6 +154,8 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const hasIdmaps = plan.steps.some(({ action }) => action.do === 'bind' && action.idmap);
   const { idmapBindFor } = hasIdmaps ? await import('../users/bind-idmap.ts') : {};
   const idmapBind = idmapBindFor?.(ids ?? IDS_OF_HOST);
+  const bound = agents?.bound ?? [];
+  const { recordWriter } = bound.length > 0 ? await import('../execute/user-records.ts') : {};
   const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
   let unit: HostUnit | undefined;
   const register = () => {
@@ -164,7 +168,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   let prepared: PreparedPayload | undefined;
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
-  carryOut(plan.steps, { ...setup, imageSteps, bringLoopbackUp, linkJournal, network, idmapBind, register }, () => {
+  const writeUserRecords = recordWriter?.(bound);
+  const loaded = { imageSteps, bringLoopbackUp, linkJournal, network, idmapBind, register, writeUserRecords };
+  carryOut(plan.steps, { ...setup, ...loaded }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
@@ -174,11 +180,16 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   // Now that all nodes are made.
   if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
 
-  const user = await resolveUser(plan.payload, agent.pid, command =>
+  const user = await resolveUser(plan.payload, agent.pid, bound, command =>
     runInTree(
       command,
       image,
-      agents && { base: ids!.base, count: ids!.count, ownership: agents.ownership === 'map' ? 'map' : 'off' },
+      agents && {
+        base: ids!.base,
+        count: ids!.count,
+        ownership: agents.ownership === 'map' ? 'map' : 'off',
+        bound: [],
+      },
     ),
   );
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
@@ -280,8 +291,15 @@ function hostLayers({ steps, hostObjects }: Plan) {
   });
 }
 
-async function resolveUser({ user }: Payload, pid: number, runInTree: RunInTree): Promise<User> {
+async function resolveUser(
+  { user }: Payload,
+  pid: number,
+  bound: readonly BoundUser[],
+  runInTree: RunInTree,
+): Promise<User> {
   if (isRoot(user)) return user === 'root' ? ROOT_USER : { ...ROOT_USER, name: user };
+  const id = bound.find(({ name }) => name === user)?.id;
+  if (id !== undefined) return { name: user, uid: id, gid: id, groups: [id], home: homeInContainer(user) };
   using container = containerView(pid);
   return lookUpUser(user, container) ?? (await askGetent(user, runInTree));
 }

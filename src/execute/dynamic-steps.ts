@@ -97,6 +97,8 @@ export const DYNAMIC_STEPS: {
     ]);
   },
 
+  'write user records': (_, { agent, writeUserRecords }) => writeUserRecords!(agent),
+
   'link time zone'({ zone }, { agent }) {
     if (zone === undefined) throw new Error("the host's /etc/localtime is no symlink to a time zone");
     using container = containerView(agent.pid);

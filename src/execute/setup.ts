@@ -25,6 +25,8 @@ export interface Setup {
   keep: DisposableStack;
   /** Loaded for a plan with binds that look as if they belonged to others. */
   idmapBind: IdmapBind | undefined;
+  /** Loaded for a plan with users of the host. */
+  writeUserRecords: ((agent: Agent) => void) | undefined;
   /** Loaded for a plan with a disk image. */
   imageSteps: Partial<Record<StepAction['do'], Dynamic>> | undefined;
   /** Loaded for a plan with a network of its own. */

@@ -46,6 +46,7 @@ export type StaticAction = Exclude<
         | 'copy file'
         | 'link time zone'
         | 'link journal'
+        | 'write user records'
         | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'

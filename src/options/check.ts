@@ -2,7 +2,7 @@ import type { ContainerOptions } from '../options.ts';
 import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
 import { parseCredentialId, parseCredentialPath } from './credentials.ts';
 import { parseAssignment } from './environment.ts';
-import { parseHostname, parsePersonality, parseUser, parseUuid } from './identity.ts';
+import { parseHostname, parsePersonality, parseUser, parseUserName, parseUuid } from './identity.ts';
 import {
   checkMilliseconds,
   ioMaxText,
@@ -67,6 +67,7 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
     o => o.usersOwnership === 'chown' && (o.volatile ?? 'no') !== 'no',
     '--private-users-ownership=chown and --volatile may not be combined',
   ],
+  [o => o.bindUsers?.length && !hasUsers(o), '--bind-user= needs --private-users= or -U'],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
@@ -106,6 +107,7 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
   ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
   ['--inaccessible=', o => o.inaccessible, parseContainerPath],
+  ['--bind-user=', o => o.bindUsers, parseUserName],
   ['--private-users=', o => [wordOf(o.privateUsers)], parsePrivateUsers],
   ['--private-users-ownership=', o => [o.usersOwnership], parseOwnership],
   ['--slice=', o => [o.slice], parseNonEmpty],

@@ -28,6 +28,12 @@ export function parseUser(text: string): string {
   return text;
 }
 
+/** The name of a user as systemd and useradd(8) take it: it becomes part of paths. Throws ValueError. */
+export function parseUserName(text: string): string {
+  if (/^[a-z_][a-z0-9_-]{0,30}$/i.test(text)) return text;
+  throw takes('a user name of letters, digits, _ and -, 31 at most', text);
+}
+
 /** Names of the architectures that a process on each machine can have: see personality(2). */
 const personalities: Record<string, readonly string[]> = { x64: ['x86-64', 'x86'], arm64: ['arm64', 'arm'] };
 

@@ -95,6 +95,7 @@ const CONTAINER: Kinds<ContainerOptions> = {
   inaccessible: list(text),
   capabilities: list(text),
   dropCapabilities: list(text),
+  bindUsers: list(text),
   ambientCapabilities: list(text),
   noNewPrivileges: yesNo,
   systemCallFilter: record({}, { allow: list(text), deny: list(text) }),

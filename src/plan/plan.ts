@@ -13,6 +13,7 @@ import { namingOption, UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import { randomDigits } from '../random-digits.ts';
 import { viewRoot } from '../root-view.ts';
+import { boundUsers } from './bind-users.ts';
 import { cgroupMounts, devicesHierarchy, hierarchiesOf, isManaged, isUnified } from './cgroups.ts';
 import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
@@ -139,6 +140,8 @@ export function buildPlan(
   const zone = timezone(options.timezone ?? 'auto', readOnly, volatile === 'yes' ? undefined : tree);
   const resolvConf = resolverConfiguration(options, readOnly);
   const notify = notifySocket(options);
+  const users = usersOf(options);
+  const bound = boundUsers(users?.bound ?? []);
   const hostObjects = {
     ...root.hostObjects,
     ...(console === 'pty' && { [CONSOLE]: { kind: 'console' } as const }),
@@ -146,6 +149,7 @@ export function buildPlan(
     ...zone.hostObjects,
     ...resolvConf.hostObjects,
     ...custom.hostObjects,
+    ...bound.hostObjects,
     ...networkNamespace(options),
     ...notify.hostObjects,
   };
@@ -192,12 +196,12 @@ export function buildPlan(
     ...only(options.boot, ...cgroupMounts(hierarchies)),
     ...(image ? [...takenFromTree(custom), ...custom.before] : []),
     ...custom.steps,
+    ...bound.steps,
     ...only(options.boot, must({ do: 'share mounts' })),
     ...notify.steps,
   ];
 
   const privateNetwork = (options.privateNetwork ?? false) && options.networkNamespacePath === undefined;
-  const users = usersOf(options);
   return {
     machine,
     directory,

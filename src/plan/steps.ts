@@ -56,6 +56,8 @@ export interface Users {
   /** How many ids there are. */
   count: number;
   ownership: UsersOwnership;
+  /** Users of the host whom the container knows; they have their own ids there, too. */
+  bound: HostUser[];
 }
 
 /** What happens when a step fails: the start fails, a warning is logged, or it is told at debug level only. */
@@ -66,6 +68,14 @@ export interface UpperLayer {
   object: string;
   directory: string;
   work: string;
+}
+
+/** A user of the host's /etc/passwd, whose group is one of the same name. */
+export interface HostUser {
+  name: string;
+  uid: number;
+  gid: number;
+  home: string;
 }
 
 /** A network interface that the container gets. Addresses are MAC addresses, such as 02:00:00:00:00:01. */
@@ -125,6 +135,8 @@ export type StepAction =
   | { do: 'set up console' }
   | { do: 'set up kernel log' }
   | { do: 'set boot id' }
+  /** Tells the container of users of the host, by name. */
+  | { do: 'write user records'; users: string[] }
   | { do: 'copy file'; from: string; path: string; replace: boolean }
   | { do: 'remove'; path: string }
   /** `zone` is undefined where the host's cannot be told. */
@@ -191,6 +203,9 @@ export interface Payload {
   oomScoreAdjust?: number;
   personality?: string;
 }
+
+/** Where records of the host's users are: nss-systemd(8). */
+export const USER_RECORDS = '/run/host/userdb';
 
 /** Where a payload's credentials are. */
 export const CREDENTIALS_DIRECTORY = '/run/host/credentials';
@@ -272,6 +287,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set up console': () => 'setting up /dev/console',
   'set up kernel log': () => 'setting up /proc/kmsg',
   'set boot id': () => 'setting a boot id of its own',
+  'write user records': ({ users }) => `telling the container of ${users.join(', ')}`,
   'copy file': ({ from, path }) => `copying the host's ${from} to ${path}`,
   remove: ({ path }) => `removing ${path}`,
   'link time zone': ({ zone }) => `setting the time zone to ${zone ?? "the host's"}`,

@@ -8,6 +8,7 @@ import { capabilitySet, retainedCapabilities } from '../options/capabilities.ts'
 import { hasUsers } from '../options/check.ts';
 import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
+import { hostUsers } from './bind-users.ts';
 import {
   type HostObject,
   isInRoot,
@@ -26,9 +27,10 @@ export function usersOf(options: ContainerOptions): Users | undefined {
   if (!hasUsers(options)) return undefined;
   const { privateUsers: asked, usersOwnership } = options;
   const ownership = usersOwnership ?? (asked === 'pick' ? 'auto' : 'off');
-  if (typeof asked === 'object') return { ...asked, ownership };
+  const bound = hostUsers(options.bindUsers ?? []);
+  if (typeof asked === 'object') return { ...asked, ownership, bound };
   const base = asked === 'identity' ? 0 : asked === 'pick' ? 'pick' : 'of tree';
-  return { base, count: USUAL_COUNT, ownership };
+  return { base, count: USUAL_COUNT, ownership, bound };
 }
 
 /** Whether the tree may be shown as belonging to them, without being changed. */

@@ -5,7 +5,7 @@
 import { type Agent, type AgentOptions, makeChannel, startAgent } from '../../syscalls/agent/agent.ts';
 import { call } from '../../syscalls/call.ts';
 import { CLONE } from '../../syscalls/constants.ts';
-import { writeMaps } from '../../syscalls/idmap.ts';
+import { type IdRange, writeMaps } from '../../syscalls/idmap.ts';
 import { actAs } from '../../syscalls/process.ts';
 import { attempt } from '../execute/attempt.ts';
 import { resetLoginuid } from '../execute/dynamic-steps.ts';
@@ -23,6 +23,12 @@ export interface Agents {
   inside: Agent;
 }
 
+/** The maps of a container's users and groups. */
+export interface IdMaps {
+  uids: IdRange[];
+  gids: IdRange[];
+}
+
 /**
  * Starts both; with a descriptor of a network namespace in that one. Throws SyscallError, or an Error that says what was
  * being done.
@@ -30,6 +36,7 @@ export interface Agents {
 export function startAgents(
   options: AgentOptions,
   { base, count }: IdsOfHost,
+  maps: IdMaps,
   network: number | undefined,
   log: Logger,
 ): Agents {
@@ -50,7 +57,7 @@ export function startAgents(
   const namespaces = CLONE.NEWUSER | (options.namespaces & ~CLONE.NEWNS);
   const inside = undo.use(attempt('making a user namespace', () => outside.fork(namespaces, channel, actAs(base))));
   attempt(`mapping the user ids 0 to ${count - 1} to ${base} to ${base + count - 1}`, () =>
-    writeMaps(inside.pid, [{ inside: 0, outside: base, count }]),
+    writeMaps(inside.pid, maps.uids, maps.gids),
   );
   undo.move();
   return { outside, inside };

@@ -52,7 +52,7 @@ export async function shiftTree(
   }
   try {
     if (isShifted(tree, base)) return false;
-    log.info(() => `${doing}: this may take a while`);
+    log.debug(doing);
     await shiftAll(tree, base, name => log.debug(`${name} in ${path} is read-only, and keeps its owner`), progress);
     return true;
   } catch (error) {

@@ -8,6 +8,8 @@ import { cloneTree } from '../../syscalls/mount.ts';
 import { perform } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { type HostObject, NETWORK, type Plan, type Users } from '../plan/steps.ts';
+import { viewRoot } from '../root-view.ts';
+import { type BoundUser, mapsWith, placeUsers } from './bound-users.ts';
 import { idmapTree, REFUSALS } from './idmap.ts';
 import type { ContainerIds } from './ids.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
@@ -16,6 +18,7 @@ import { baseOfTree } from './range.ts';
 export interface Started extends Agents {
   /** How the tree's files have come to belong to the container. */
   ownership: Ownership;
+  bound: BoundUser[];
 }
 
 type Ownership = Exclude<Users['ownership'], 'auto'>;
@@ -37,15 +40,25 @@ interface WithUsers {
  */
 export async function startWithUsers(container: WithUsers, options: AgentOptions): Promise<Started> {
   using undo = new DisposableStack();
-  const { outside, inside } = startAgents(options, container.ids, container.fds.get(NETWORK), container.log);
+  const { ids, log } = container;
+  const bound = placeBoundUsers(container);
+  const { outside, inside } = startAgents(options, ids, mapsWith(bound, ids), container.fds.get(NETWORK), log);
   undo.use(outside);
   undo.use(inside);
-  container.ids.belongsTo(inside.pidfd);
+  ids.belongsTo(inside.pidfd);
   using namespace = openUserNamespace(inside.pid);
   const ownership = settleOwnership(container, namespace.fd);
   if (ownership === 'chown') await giveTree(container);
   undo.move();
-  return { outside, inside, ownership };
+  return { outside, inside, ownership, bound };
+}
+
+/** Users of the host with the ids that they have in the container. */
+function placeBoundUsers({ plan, ids, root }: WithUsers): BoundUser[] {
+  const { bound } = plan.users;
+  if (bound.length === 0) return [];
+  using view = viewRoot(`/proc/self/fd/${root}`);
+  return placeUsers(bound, ids, view);
 }
 
 /** Settles on how the tree comes to belong to the container's users, and shows it as theirs if it is to be so. */

@@ -122,6 +122,10 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--resolv-conf=no', '--timezone=no'], { resolvConf: 'off', timezone: 'off' }],
   [['--resolv-conf=yes', '--timezone=delete'], { resolvConf: 'auto', timezone: 'delete' }],
 
+  [
+    ['--bind-user=anna', '--bind-user=_b-2', '-U'],
+    { bindUsers: ['anna', '_b-2'], privateUsers: 'pick', usersOwnership: 'auto' },
+  ],
   [['--bind=/a'], { binds: [{ source: '/a', destination: '/a', readOnly: false, recursive: true }] }],
   [['--bind-ro=/a:/b'], { binds: [{ source: '/a', destination: '/b', readOnly: true, recursive: true }] }],
   [['--bind=/a:/b:norbind'], { binds: [{ source: '/a', destination: '/b', readOnly: false, recursive: false }] }],
