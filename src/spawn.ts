@@ -19,6 +19,7 @@ import { impliedOptions } from './options/implied.ts';
 import type { ContainerOptions } from './options.ts';
 import { imageOf } from './plan/image.ts';
 import { planContainer } from './plan/plan.ts';
+import type { Progress } from './users/shift-tree.ts';
 
 /**
  * What the payload has for standard streams. 'pipe': three pipes, which are the container's streams. 'pty': a pseudo
@@ -135,6 +136,8 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
 type How = Required<Pick<SpawnOptions, 'stdio' | 'logger' | 'patience' | 'listenFds'>> & {
   onNotification?: SpawnOptions['onNotification'] | undefined;
   signal?: AbortSignal | undefined;
+  /** Told how far it is where all files are given to the container's users. */
+  progress?: Progress | undefined;
 };
 
 /** Whether prepareRoot() has something to do. */
@@ -147,7 +150,7 @@ export const needsPreparation = ({ template, ephemeral }: ContainerOptions): boo
  */
 export async function spawnOn(
   { options, ephemeral, image: opened }: Omit<PreparedRoot, keyof Disposable>,
-  { stdio, logger, patience, listenFds, onNotification, signal: abortSignal }: How,
+  { stdio, logger, patience, listenFds, onNotification, signal: abortSignal, progress }: How,
   owned?: PreparedRoot,
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
@@ -162,6 +165,7 @@ export async function spawnOn(
   using connected = await connect(stdio);
   const { pid, pidfd, resources, unit, released, usage } = await startContainer(plan, {
     log: logger,
+    progress,
     streams: connected.payload,
     runInTree: runInTree(options, image, ephemeral),
     ephemeral,

@@ -1,5 +1,5 @@
 /** A bar on the terminal that tells how far a copy, or a change of all files' owners, is. */
-import { writeSync } from 'node:fs';
+import process from 'node:process';
 
 /** Shorter work shows nothing. */
 const BEFORE_IT_SHOWS_MS = 300;
@@ -36,7 +36,7 @@ export function progressLine(title: string): ProgressLine {
 
 function write(text: string): void {
   try {
-    writeSync(2, text);
+    process.getBuiltinModule('node:fs').writeSync(2, text);
   } catch {
     // A terminal that is gone or full shows nothing, which is no reason not to copy.
   }

@@ -34,7 +34,7 @@ export async function run(line: ParsedCommandLine, log: CommandLineLogger): Prom
   let restart = false;
   try {
     for (;;) {
-      const ended = await runOnce(inTime(root, end), { mode, status, log, manager, listenFds });
+      const ended = await runOnce(inTime(root, end), { mode, status, log, manager, listenFds, quiet: line.quiet });
       const exitStatus = describeEnding(ended.machine, ended, status, log);
       if (stats && ended.usage) log.info(describeUsage(ended.machine, ended.usage));
       if (ended.reboot !== 'restart' || ended.reason) return exitStatus;
@@ -73,9 +73,27 @@ interface Surroundings {
   /** Tells the service manager; undefined where there is none. */
   manager: typeof import('./notify.ts') | undefined;
   listenFds: readonly ListenFd[];
+  quiet: boolean;
 }
 
-async function runOnce(root: PreparedRoot, { mode, status, log, manager, listenFds }: Surroundings): Promise<Named> {
+/** Shows how far it is where all files of a tree are given to the container's users, to who sits at a terminal. */
+async function spawnShowing(
+  root: PreparedRoot,
+  quiet: boolean,
+  how: Parameters<typeof spawnOn>[1],
+): Promise<Container> {
+  const { usersOwnership: ownership } = root.options;
+  const mayTakeLong = ownership === 'chown' || ownership === 'auto';
+  if (!mayTakeLong || quiet || !isTerminal(2)) return await spawnOn(root, how);
+  const { progressLine } = await import('./progress.ts');
+  using line = progressLine("Giving all files to the container's users");
+  return await spawnOn(root, { ...how, progress: line.show });
+}
+
+async function runOnce(
+  root: PreparedRoot,
+  { mode, status, log, manager, listenFds, quiet }: Surroundings,
+): Promise<Named> {
   using opened = new DisposableStack();
   const pty = mode === 'pipe' ? undefined : openPty();
   if (pty) {
@@ -88,7 +106,7 @@ async function runOnce(root: PreparedRoot, { mode, status, log, manager, listenF
   // Before it runs, for it may be up before this process gets its next turn.
   using signals = watchSignals(log);
   const reports = manager?.reports(log);
-  await using container = await spawnOn(root, {
+  await using container = await spawnShowing(root, quiet, {
     stdio,
     logger: log,
     patience: PATIENCE_MS,

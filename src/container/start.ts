@@ -33,6 +33,7 @@ import type { Registry } from '../registration/registry.ts';
 import { systemBusAddress } from '../registration/system-bus.ts';
 import { containerView, viewRoot } from '../root-view.ts';
 import type { BoundUser } from '../users/bound-users.ts';
+import type { Progress } from '../users/shift-tree.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
@@ -59,6 +60,8 @@ export type PayloadStreams = { console: OwnedFd } | { fds: readonly [number, num
 
 export interface StartOptions {
   log: Logger;
+  /** Told how far it is where all files are given to the container's users. */
+  progress?: Progress | undefined;
   streams: PayloadStreams;
   /**
    * Runs a program in a container of its own on the same tree, and if that is in a disk image, on what is open of it, with
@@ -90,7 +93,7 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
 }
 
 async function start(plan: Plan, options: StartOptions): Promise<Started> {
-  const { log, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
+  const { log, progress, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
   const { loadCredentials } = plan.payload.credentials.length ? await import('./credentials.ts') : {};
   const passCredentials = await loadCredentials?.(plan.payload.credentials);
   for (const name of plan.payload.filter?.unknown ?? []) {
@@ -135,7 +138,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { startWithUsers } = plan.users ? await import('../users/start.ts') : {};
   const { users } = plan;
   const agents =
-    ids && users && (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log }, agentOptions));
+    ids &&
+    users &&
+    (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log, progress }, agentOptions));
   using outside = agents?.outside;
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();

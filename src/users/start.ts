@@ -14,6 +14,7 @@ import { idmapTree, REFUSALS } from './idmap.ts';
 import type { ContainerIds } from './ids.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
 import { baseOfTree } from './range.ts';
+import type { Progress } from './shift-tree.ts';
 
 export interface Started extends Agents {
   /** How the tree's files have come to belong to the container. */
@@ -32,6 +33,8 @@ interface WithUsers {
   /** The root directory of its tree. */
   root: number;
   log: Logger;
+  /** Told how far it is while files are given to the container. */
+  progress: Progress | undefined;
 }
 
 /**
@@ -104,8 +107,11 @@ function sourceOf(object: HostObject, { directory }: Plan): { path: string } | {
   return { path: object.kind === 'tree' && object.inRoot ? `${directory}${path}` : path };
 }
 
+/** File systems whose files belong to nobody in particular. */
+const NO_OWNERS: readonly string[] = ['vfat', 'exfat'];
+
 /** Gives the files to them for good, unless this container is to leave them alone. */
-async function giveTree({ plan, ids, fds, root, log }: WithUsers): Promise<void> {
+async function giveTree({ plan, ids, fds, root, log, progress }: WithUsers): Promise<void> {
   const { isShifted, shiftTree } = await import('./shift-tree.ts');
   const { directory: path, lock, hostObjects } = plan;
   const { base, count }: IdsOfHost = ids;
@@ -118,11 +124,11 @@ async function giveTree({ plan, ids, fds, root, log }: WithUsers): Promise<void>
   if (!plan.isImage) {
     // What is mounted in it is left alone.
     using tree = owned(perform(cloneTree(root, '', { recursive: false })));
-    await shiftTree({ tree: tree.fd, path, base, count }, log);
+    await shiftTree({ tree: tree.fd, path, base, count }, log, progress);
     return;
   }
   for (const [key, object] of Object.entries(hostObjects)) {
-    if (object.kind !== 'file system' || object.readOnly) continue;
-    await shiftTree({ tree: fds.get(key)!, path: object.name, base, count }, log);
+    if (object.kind !== 'file system' || object.readOnly || NO_OWNERS.includes(object.type)) continue;
+    await shiftTree({ tree: fds.get(key)!, path: object.name, base, count }, log, progress);
   }
 }
