@@ -17,6 +17,7 @@ import { netlinkTable } from './netlink.ts';
 import { spawner } from './spawner.ts';
 import { intoMarkers, type Samples, table } from './table.ts';
 import { makeSubvolume, treeGroups } from './trees.ts';
+import { makeManyFiles, userGroups } from './users.ts';
 
 /** Runs that don't count: caches fill, and just-in-time compilers wake up. */
 const WARM_UP = 5;
@@ -89,9 +90,14 @@ writeImage(scratch.path);
 writeRootImage(scratch.path, root);
 using disk = loopMount('btrfs')() === undefined ? mounted('btrfs', '1G') : undefined;
 if (disk) makeSubvolume(root, disk.path);
+makeManyFiles(scratch.path, root);
 const text: string[] = [];
 const measured: Case[] = [];
-const all = [...groups(root, scratch.path), ...treeGroups(root, scratch.path, disk?.path)];
+const all = [
+  ...groups(root, scratch.path),
+  ...treeGroups(root, scratch.path, disk?.path),
+  ...userGroups(root, scratch.path),
+];
 for (const { title, cases, runs: most = runs } of all) {
   for (const { name } of cases.filter(entry => !isThere(entry))) console.log(`Not installed: ${name}`);
   const entries = cases.filter(isThere);
