@@ -157,4 +157,25 @@ needs([root])('a killed nspawn leaves no lease; while what uses the ids lives th
   assert.ok([undefined, 'Z'].includes(statusOf(user!)?.state), 'who used the ids is gone before');
 });
 
+const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
+
+needs([root, busybox])('a container has its lease until it ends, or is killed with its nspawn', async () => {
+  const machine = 'nspawn-test-lease';
+  const base = pick(machine);
+  const lease = join(LEASES, String(base));
+  const options = ['-q', '-P', '-U', '-M', machine, '-D', busyboxTree(), '--volatile=overlay', '--timezone=off'];
+  const start = () => started(process.execPath, [MAIN, ...options, '/bin/sh', '-c', 'cat /proc/self/uid_map; read x']);
+  const first = await start();
+  assert.is(Number(first.line[1]), base);
+  assert.ok(existsSync(lease));
+  const ended = once(first.child, 'exit');
+  first.child.stdin?.end('\n');
+  await ended;
+  assert.is(existsSync(lease), false);
+  const second = await start();
+  assert.is(Number(second.line[1]), base);
+  second.child.kill('SIGKILL');
+  await eventually('the lease goes', () => !existsSync(lease));
+});
+
 test.run();

@@ -249,6 +249,29 @@ needs(tools)('what is mounted in the tree, and what links lead to, is left alone
   assert.equal([statSync(at('tree')).uid, statSync(at('other')).uid], [BASE, BASE]);
 });
 
+needs(tools)('a tree that is changed meanwhile leads nowhere else', async () => {
+  using tree = temporaryDirectory();
+  using outside = temporaryDirectory();
+  for (const name of ['a', 'b', 'c']) mkdirSync(join(outside.path, name));
+  for (const directory of [outside.path, ...['a', 'b', 'c'].map(name => join(outside.path, name))]) {
+    for (let i = 0; i < 200; i++) writeFileSync(join(directory, String(i)), '');
+  }
+  for (let i = 0; i < 50; i++) execFileSync('cp', ['-a', join(outside.path, 'a'), join(tree.path, String(i))]);
+  const script = `cd "$1" || exit
+    while :; do for i in *; do
+      mv -T $i .away$i 2>/dev/null && ln -s "$2/a" $i && rm -f $i && ln -s "$2/a/1" $i && rm -f $i && mv -T .away$i $i
+      mv -T $i/1 $i/.1 2>/dev/null && ln -s "$2/b" $i/1 && rm -f $i/1 && mv -T $i/.1 $i/1
+    done; done`;
+  const changing = spawn('sh', ['-c', script, 'sh', tree.path, outside.path], { stdio: 'ignore' });
+  try {
+    for (let round = 1; round <= 5; round++) await shift(tree.path, BASE + round * RANGE);
+  } finally {
+    changing.kill('SIGKILL');
+    await once(changing, 'exit');
+  }
+  assert.is(execFileSync('find', [outside.path, '-not', '-uid', '0'], { encoding: 'utf8' }), '');
+});
+
 needs([...tools, tool('chattr')])('an immutable file is named, and once it can be changed all is done', async () => {
   using disk = mounted('ext4', '20M');
   mkdirSync(join(disk.path, 'etc'));
