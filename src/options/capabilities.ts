@@ -47,14 +47,21 @@ export function parseAmbientCapabilities(text: string): string[] {
 
 /**
  * The capabilities that the container keeps, as a set with bit N for capability N: the default set, those asked for,
- * CAP_NET_ADMIN with a private network, and of all these not the dropped ones. With `all` every one of the 64 bits is
- * set, also where the kernel has no such capability.
+ * CAP_NET_ADMIN with a private network, and of all these not the dropped ones. Users of the container's own couldn't use
+ * a port below 1024 of a network that isn't, so they don't have the capability for that. With `all` every one of the 64
+ * bits is set, also where the kernel has no such capability.
  */
 export function retainedCapabilities(options: ContainerOptions): bigint {
   const network = options.privateNetwork ? ['CAP_NET_ADMIN'] : [];
   const granted = capabilitySet([...defaultCapabilities, ...(options.capabilities ?? []), ...network]);
-  return granted & ~capabilitySet(options.dropCapabilities ?? []);
+  const withoutPorts = hasForeignUsers(options) && !(options.privateNetwork && !options.networkNamespacePath);
+  const dropped = [...(options.dropCapabilities ?? []), ...(withoutPorts ? ['CAP_NET_BIND_SERVICE'] : [])];
+  return granted & ~capabilitySet(dropped);
 }
+
+/** Whether root in the container is another user of the host's. */
+const hasForeignUsers = ({ privateUsers = 'no' }: ContainerOptions): boolean =>
+  typeof privateUsers === 'object' ? privateUsers.base > 0 : privateUsers !== 'no' && privateUsers !== 'identity';
 
 /** Names of the ambient capabilities that the container doesn't keep, and that nobody in it can have. */
 export function ambientBeyondRetained(options: ContainerOptions): string[] {

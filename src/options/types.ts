@@ -3,7 +3,7 @@
  * words, and so is an option that there isn't.
  */
 import type { ExecOptions } from '../exec.ts';
-import type { ContainerOptions } from '../options.ts';
+import type { BindIdmap, ContainerOptions } from '../options.ts';
 import type { SpawnOptions } from '../spawn.ts';
 import { parseLinkJournal, parseResolvConf, parseTimezone, parseVolatile } from './modes.ts';
 import { namingOption, UsageError } from './usage-error.ts';
@@ -57,6 +57,9 @@ const limit = kind("a bigint or 'infinity'", value => typeof value === 'bigint' 
 const weight = kind("a number or 'idle'", value => isNumber(value) || value === 'idle');
 const content = kind('a string or bytes', value => typeof value === 'string' || value instanceof Uint8Array);
 
+const idmap = kind("'idmap', 'rootidmap' or 'owneridmap'", value => IDMAPS.includes(value));
+const IDMAPS: unknown[] = ['idmap', 'rootidmap', 'owneridmap'] satisfies BindIdmap[];
+
 const credential: Kind = (name, value) => {
   record({ id: text })(name, value);
   record(Object.hasOwn(value as object, 'path') ? { path: text } : { value: content })(name, value);
@@ -89,7 +92,7 @@ const CONTAINER: Kinds<ContainerOptions> = {
   uuid: text,
   environment: list(text),
   credentials: list(credential),
-  binds: list(record({ source: text, destination: text, readOnly: yesNo, recursive: yesNo })),
+  binds: list(record({ source: text, destination: text, readOnly: yesNo, recursive: yesNo }, { idmap })),
   tmpfs: list(record({ path: text, options: text })),
   overlays: list(record({ lower: list(text), destination: text, readOnly: yesNo }, { upper: text })),
   inaccessible: list(text),

@@ -34,7 +34,7 @@ import {
   type Step,
   should,
 } from './steps.ts';
-import { capabilitiesWithUsers, mappedObjects, mayBeMapped, stepsWithUsers, usersOf } from './users.ts';
+import { mappedObjects, mayBeMapped, stepsWithUsers, usersOf } from './users.ts';
 
 /** Where -M alone looks for a root directory. */
 export const MACHINES_DIRECTORY = '/var/lib/machines';
@@ -223,7 +223,7 @@ export function buildPlan(
       asPid2: options.asPid2 ?? false,
       user: options.user ?? 'root',
       environment: [...notify.environment, ...(options.environment ?? [])],
-      capabilities: users ? capabilitiesWithUsers(options, users, privateNetwork) : retainedCapabilities(options),
+      capabilities: retainedCapabilities(options),
       ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,
       credentials: options.credentials ?? [],

@@ -4,7 +4,6 @@
  * container can neither take them away nor make them writable. See mount_namespaces(7), "Restrictions on mount
  * namespaces". What is left for the other one belongs to its namespaces.
  */
-import { capabilitySet, retainedCapabilities } from '../options/capabilities.ts';
 import { hasUsers } from '../options/check.ts';
 import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
@@ -48,15 +47,6 @@ export function mappedObjects(objects: Record<string, HostObject>): Record<strin
   );
 }
 const OWN: readonly string[] = [ROOT, VOLATILE_LOWER];
-
-/**
- * The capabilities that it keeps. Of the host's network it could not use a port below 1024, so it doesn't have the
- * capability for that, as with systemd-nspawn.
- */
-export function capabilitiesWithUsers(options: ContainerOptions, { base }: Users, privateNetwork: boolean): bigint {
-  const retained = retainedCapabilities(options);
-  return privateNetwork || base === 0 ? retained : retained & ~capabilitySet(['CAP_NET_BIND_SERVICE']);
-}
 
 /** Puts the steps into the order in which the two agents do them; see above. */
 export function stepsWithUsers(steps: readonly Step[], { count }: Users, privateNetwork: boolean): Step[] {

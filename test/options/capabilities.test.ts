@@ -39,6 +39,7 @@ test('the default set is that of systemd-nspawn 252', () => {
 test('asked for, private network, and dropped', () => {
   const all = 2n ** 64n - 1n;
   const base = retainedCapabilities({});
+  const ports = bit('CAP_NET_BIND_SERVICE');
   const cases: [Parameters<typeof retainedCapabilities>[0], bigint][] = [
     [{ capabilities: ['CAP_SYS_TIME'] }, base | bit('CAP_SYS_TIME')],
     [{ privateNetwork: true }, base | bit('CAP_NET_ADMIN')],
@@ -47,6 +48,12 @@ test('asked for, private network, and dropped', () => {
     [{ capabilities: ['all'] }, all],
     [{ capabilities: ['all'], dropCapabilities: ['CAP_SYS_ADMIN'] }, all & ~bit('CAP_SYS_ADMIN')],
     [{ capabilities: ['all'], dropCapabilities: ['all'] }, 0n],
+    [{ privateUsers: 'pick' }, base & ~ports],
+    [{ privateUsers: { base: 65536, count: 65536 }, capabilities: ['all'] }, all & ~ports],
+    [{ privateUsers: 'yes', networkNamespacePath: '/n', privateNetwork: true }, (base & ~ports) | bit('CAP_NET_ADMIN')],
+    [{ privateUsers: 'yes', privateNetwork: true }, base | bit('CAP_NET_ADMIN')],
+    [{ privateUsers: 'identity' }, base],
+    [{ privateUsers: { base: 0, count: 65536 } }, base],
   ];
   for (const [options, expected] of cases) assert.is(retainedCapabilities(options), expected, JSON.stringify(options));
 });

@@ -57,6 +57,14 @@ beside('a user reads them, and nobody else does', () => {
   assert.not.match(theirs(...words('nobody')).stdout, /b65534/);
 });
 
+beside('a user of the container’s own reads them', () => {
+  const read = `stat -c '%a %u:%g' ${place} ${place}/a; cat ${place}/a`;
+  assert.is(same(['--private-users=pick', '--set-credential=a:b\\n'], read), '500 0:0\n400 0:0\nb\n');
+  const words = ['-D', debianTree(), '--volatile=overlay', '--private-users=pick', '-u', 'nobody'];
+  const { stdout } = ours(...words, '--set-credential=a:b\\n', '--', '/bin/sh', '-c', read);
+  assert.is(stdout, '500 65534:65534\n400 65534:65534\nb\n');
+});
+
 beside('init gets them, and hands them on to services', () => {
   using tree = copyTree(debianTree());
   const unit = [

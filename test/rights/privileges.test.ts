@@ -22,6 +22,9 @@ const COMBINATIONS: string[][] = [
   ['--ambient-capability=CAP_BPF', '--capability=all', '--user=nobody'],
   ['--ambient-capability=CAP_KILL', '--user=nobody', '--no-new-privileges=yes'],
   ['--ambient-capability=CAP_KILL', '--no-new-privileges=yes', '--drop-capability=CAP_CHOWN'],
+  ['--ambient-capability=CAP_KILL', '--private-users=pick'],
+  ['--ambient-capability=CAP_KILL', '--private-users=pick', '--user=nobody', '--no-new-privileges=yes'],
+  ['--no-new-privileges=yes', '--private-users=pick', '--private-network'],
   ['--ambient-capability=', '--user=nobody'],
   ['--no-new-privileges=yes', '--user=nobody'],
   ['--no-new-privileges=yes', '--user=nobody', '--as-pid2'],
@@ -79,6 +82,10 @@ const REFUSED: [words: string[], line: RegExp][] = [
   [['--ambient-capability=CAP_KILL,CAP_SYS_TIME'], /has CAP_SYS_TIME, which the container does not retain/],
   [['--ambient-capability=CAP_KILL', '--drop-capability=CAP_KILL'], /has CAP_KILL, which the container does not/],
   [['--ambient-capability=CAP_KILL', '--drop-capability=all'], /has CAP_KILL, which the container does not/],
+  [
+    ['--ambient-capability=CAP_NET_BIND_SERVICE', '--private-users=pick'],
+    /has CAP_NET_BIND_SERVICE, which the container does not retain/,
+  ],
   [['--ambient-capability=CAP_NET_ADMIN'], /has CAP_NET_ADMIN, which the container does not retain/],
 ];
 for (const [words, line] of REFUSED) {
