@@ -1,10 +1,12 @@
 /** Containers with a filter of their own: --system-call-filter= and --suppress-sync=. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, startError, unchanging } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
-import { busybox, busyboxTree, debian } from '../support/tree.ts';
-import { ours, same } from './support.ts';
+import { busybox, busyboxTree, copyTree, debian, debianTree } from '../support/tree.ts';
+import { ours, same, theirs } from './support.ts';
 
 const check = needs([root, busybox]);
 const beside = needs([root, debian, tool('systemd-nspawn')]);
@@ -67,6 +69,36 @@ check('init and payload of --as-pid2 have the filter', async () => {
   });
   assert.is(stdout, '/proc/1/status:Seccomp:\t2\n/proc/self/status:Seccomp:\t2');
   assert.match(stderr, /Operation not permitted/);
+});
+
+beside('an OS boots with the list of calls as it does with systemd-nspawn, and without sync', () => {
+  using tree = copyTree(debianTree());
+  const unit = [
+    '[Unit]',
+    'After=multi-user.target',
+    'SuccessAction=poweroff-force',
+    'FailureAction=poweroff-force',
+    '[Service]',
+    'Type=oneshot',
+    'StandardOutput=file:/out',
+    `ExecStart=/bin/sh -c 'systemctl --failed --plain --no-legend; systemctl is-active multi-user.target; grep ^Seccomp: /proc/1/status'`,
+  ];
+  writeFileSync(join(tree.path, 'etc/systemd/system/probe.service'), `${unit.join('\n')}\n`);
+  const words = [
+    '-D',
+    tree.path,
+    '-b',
+    '--system-call-filter=',
+    '--suppress-sync=yes',
+    '--',
+    'systemd.wants=probe.service',
+  ];
+  for (const boot of [ours, theirs]) {
+    boot(...words, 'systemd.unit=multi-user.target');
+    const out = readFileSync(join(tree.path, 'out'), 'utf8');
+    rmSync(join(tree.path, 'out'));
+    assert.is(out, 'active\nSeccomp:\t2\n');
+  }
 });
 
 test.run();
