@@ -1,7 +1,6 @@
 /** `nspawn exec` in containers that have other rights than the default ones: a command has no more than the container. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { lstatSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { test } from 'uvu';
@@ -10,9 +9,9 @@ import { type ContainerOptions, containers, exec } from '../../src/index.ts';
 import { idle, unchanging } from '../container/support.ts';
 import { needs, root } from '../support/needs.ts';
 import { busybox, busyboxTree, debian, debianTree } from '../support/tree.ts';
+import { main } from './support.ts';
 
 const check = needs([root, busybox]);
-const main = join(import.meta.dirname, '../../src/cli/main.ts');
 let count = 0;
 
 async function textOf(stream: Readable | null): Promise<string> {
@@ -75,6 +74,15 @@ check('ambient capabilities are the payload’s alone', async () => {
 check('a filter that no command can be started with is told', async () => {
   const error = await inContainer({ systemCallFilter: { deny: ['clone', 'fork'] } }, 'true').catch(String);
   assert.match(error, /^Error: running a command in rights-\S+: the container's --system-call-filter= forbids clone,/);
+});
+
+check('nobody but root can write to what says which filter it is', async () => {
+  const machine = `rights-${process.pid}-${count++}`;
+  await using container = await idle({ ...unchanging(busyboxTree()), systemCallFilter: {}, machine });
+  for (const path of ['/run', '/run/nspawn', '/run/nspawn/containers', `/run/nspawn/containers/${container.pid}`]) {
+    const { uid, mode } = lstatSync(path);
+    assert.equal([path, uid, mode & 0o022], [path, 0, 0]);
+  }
 });
 
 check('the list does not show filters', async () => {

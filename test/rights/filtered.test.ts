@@ -1,12 +1,15 @@
 /** Containers with a filter of their own: --system-call-filter= and --suppress-sync=. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, startError, unchanging } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox, busyboxTree, copyTree, debian, debianTree } from '../support/tree.ts';
-import { ours, same, theirs } from './support.ts';
+import { main, ours, same, theirs } from './support.ts';
 
 const check = needs([root, busybox]);
 const beside = needs([root, debian, tool('systemd-nspawn')]);
@@ -69,6 +72,18 @@ check('init and payload of --as-pid2 have the filter', async () => {
   });
   assert.is(stdout, '/proc/1/status:Seccomp:\t2\n/proc/self/status:Seccomp:\t2');
   assert.match(stderr, /Operation not permitted/);
+});
+
+needs([root, busybox, tool('strace')])('other containers load nothing of it, nor of credentials', () => {
+  using directory = temporaryDirectory();
+  const trace = join(directory.path, 'trace');
+  const strace = ['--follow-forks', '--trace=openat', `--output=${trace}`, process.execPath, main];
+  execFileSync('strace', [...strace, '-q', '-P', '-D', busyboxTree(), '--volatile=overlay', '--', '/bin/true']);
+  const loaded = readFileSync(trace, 'utf8').match(/"[^"]+\.ts"/g)!;
+  assert.ok(loaded.some(path => path.endsWith('/seccomp/nspawn-program.ts"')));
+  const others = loaded.filter(path => path.includes('/seccomp/') && !path.endsWith('/nspawn-program.ts"'));
+  const unwanted = /(plan\/system-call-filter|container\/credentials|options\/types|syscall-groups|i386|x32)\.ts"$/;
+  assert.equal([...others, ...loaded.filter(path => unwanted.test(path))], []);
 });
 
 beside('an OS boots with the list of calls as it does with systemd-nspawn, and without sync', () => {

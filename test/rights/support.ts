@@ -5,7 +5,7 @@ import process from 'node:process';
 import * as assert from 'uvu/assert';
 import { debianTree } from '../support/tree.ts';
 
-const main = join(import.meta.dirname, '../../src/cli/main.ts');
+export const main = join(import.meta.dirname, '../../src/cli/main.ts');
 
 export interface Shown {
   stdout: string;
