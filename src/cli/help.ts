@@ -1,5 +1,6 @@
 import { type CAC, cac } from 'cac';
 import { version } from '../../package.json';
+import { capabilityNames } from '../options/capabilities.ts';
 import { notYet } from '../options/check.ts';
 import { type Row, sections } from './options.ts';
 
@@ -15,6 +16,11 @@ export function printHelp(): void {
 /** Prints name and version. Not through cac, which takes the version of Node that Bun mimics for Bun's own. */
 export function printVersion(): void {
   console.info(`nspawn ${version}`);
+}
+
+/** Prints the names of all capabilities, in the order of their numbers. */
+export function printCapabilities(): void {
+  console.info(capabilityNames.map(name => name.toLowerCase()).join('\n'));
 }
 
 /** nspawn's command line as cac knows it. Its parser isn't used: it turns 007 into 7, and reads past the first word. */

@@ -20,6 +20,9 @@ async function main(words: readonly string[]): Promise<number> {
     case 'version':
       (await import('./help.ts')).printVersion();
       return 0;
+    case 'capabilities':
+      (await import('./help.ts')).printCapabilities();
+      return 0;
     case 'dry-run':
       await (await import('./dry-run.ts')).printPlan(withEnvironment(line));
       return 0;

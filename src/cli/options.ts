@@ -39,7 +39,7 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** What the command line says beyond the container itself. */
 export interface Settings {
-  action: 'run' | 'help' | 'version' | 'dry-run' | 'cleanup';
+  action: 'run' | 'help' | 'version' | 'capabilities' | 'dry-run' | 'cleanup';
   /** Absent when it was not given: then it depends on the terminal. */
   console?: ConsoleMode;
   quiet: boolean;
@@ -59,6 +59,9 @@ export interface Row extends Syntax {
   /** What it changes, given its value (`yes` when it has none). Throws ValueError. */
   set: (text: string, draft: Draft, environment: Environment) => Patch;
 }
+
+/** What a list of capabilities changes; instead of one, `help` asks which there are. */
+const unlessHelp = (text: string, set: () => Patch): Patch => (text === 'help' ? { action: 'capabilities' } : set());
 
 /** All options, in the sections of the help. The parser, the help and cac's declarations are made from this table. */
 export const sections: readonly { title: string; rows: readonly Row[] }[] = [
@@ -320,22 +323,27 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
       {
         name: 'capability',
         value: 'CAP[,CAP...]',
-        help: 'Retain these capabilities beyond the default ones, or all',
-        set: (text, draft) => ({ capabilities: [...(draft.capabilities ?? []), ...parseCapabilities(text)] }),
+        help: 'Retain these capabilities beyond the default ones, or all; help lists them',
+        set: (text, draft) =>
+          unlessHelp(text, () => ({ capabilities: [...(draft.capabilities ?? []), ...parseCapabilities(text)] })),
       },
       {
         name: 'drop-capability',
         value: 'CAP[,CAP...]',
         help: 'Drop these capabilities, or all',
-        set: (text, draft) => ({ dropCapabilities: [...(draft.dropCapabilities ?? []), ...parseCapabilities(text)] }),
+        set: (text, draft) =>
+          unlessHelp(text, () => ({
+            dropCapabilities: [...(draft.dropCapabilities ?? []), ...parseCapabilities(text)],
+          })),
       },
       {
         name: 'ambient-capability',
         value: 'CAP[,CAP...]',
         help: 'Give these capabilities to the programs of the payload, whoever its user is',
-        set: (text, draft) => ({
-          ambientCapabilities: [...(draft.ambientCapabilities ?? []), ...parseAmbientCapabilities(text)],
-        }),
+        set: (text, draft) =>
+          unlessHelp(text, () => ({
+            ambientCapabilities: [...(draft.ambientCapabilities ?? []), ...parseAmbientCapabilities(text)],
+          })),
       },
       {
         name: 'no-new-privileges',

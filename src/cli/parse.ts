@@ -10,8 +10,8 @@ import { type Draft, type Patch, type Settings, sections } from './options.ts';
 export type ParsedCommandLine = Settings & { options: ContainerOptions };
 
 /**
- * Reads and checks the words after `nspawn`. A --help or --version ends the reading, so what stands after it is not
- * checked. Touches nothing but the paths of the image, which are resolved. Throws UsageError.
+ * Reads and checks the words after `nspawn`. A --help, --version or --capability=help ends the reading, so what stands
+ * after it is not checked. Touches nothing but the paths of the image, which are resolved. Throws UsageError.
  * @param environment - where --setenv=NAME takes its value from
  */
 export function parseCommandLine(words: readonly string[], environment: Environment): ParsedCommandLine {
@@ -23,7 +23,7 @@ export function parseCommandLine(words: readonly string[], environment: Environm
     const { option, value = 'yes' } = step.value;
     const patch = namingOption(optionTitle(option), () => option.set(value, draft, environment));
     applyPatch(draft, patch);
-    if (draft.action === 'help' || draft.action === 'version') return separate(draft);
+    if (ENDS_READING.includes(draft.action)) return separate(draft);
   }
   const command = step.value;
   const line = separate(draft);
@@ -31,6 +31,8 @@ export function parseCommandLine(words: readonly string[], environment: Environm
   checkOptions(options);
   return { ...line, options };
 }
+
+const ENDS_READING: readonly Draft['action'][] = ['help', 'version', 'capabilities'];
 
 function applyPatch(draft: Draft, patch: Patch): void {
   Object.assign(draft, patch);

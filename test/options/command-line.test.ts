@@ -288,6 +288,9 @@ const settings: [words: string[], settings: SettingsOnly][] = [
   [['--dry-run', '--version', '--bogus'], { ...defaults, action: 'version' }],
   [['-ab', '-h', '--uuid=x'], { ...defaults, action: 'help' }],
   [['-qhy'], { ...defaults, action: 'help', quiet: true }],
+  [['--capability=help', '--bogus'], { ...defaults, action: 'capabilities' }],
+  [['--drop-capability=help'], { ...defaults, action: 'capabilities' }],
+  [['-b', '--ambient-capability', 'help'], { ...defaults, action: 'capabilities' }],
 ];
 
 for (const [words, expected] of settings) {

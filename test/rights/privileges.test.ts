@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree, copyTree, debian, debianTree } from '../support/tree.ts';
-import { ours, same } from './support.ts';
+import { ours, same, theirs } from './support.ts';
 
 const beside = needs([root, debian, tool('systemd-nspawn')]);
 const check = needs([root, busybox]);
@@ -72,6 +72,14 @@ beside('with no new privileges neither setuid programs nor file capabilities do 
   assert.match(same(['-u', 'nobody'], both, copy.path), /^Uid:\t65534\t0\t/);
   const without = same(['-u', 'nobody', '--no-new-privileges=yes'], both, copy.path);
   assert.match(without, /^Uid:\t65534\t65534\t65534\t65534\nCapEff:\t0+\nUid:\t65534.*\nCapEff:\t0+\n$/);
+});
+
+beside('the capabilities are listed as systemd-nspawn lists them', () => {
+  for (const option of ['--capability=help', '--drop-capability=help', '--ambient-capability=help']) {
+    const { stdout, status } = ours(option);
+    assert.is(stdout, theirs('--capability=help').stdout);
+    assert.is(status, 0);
+  }
 });
 
 const REFUSED: [words: string[], line: RegExp][] = [
