@@ -9,7 +9,7 @@ import { followWindowSize } from '../console/window-size.ts';
 import type { ListenFd } from '../container/listen-fds.ts';
 import type { PreparedRoot } from '../container/prepared-root.ts';
 import type { Logger } from '../log.ts';
-import type { ConsoleMode } from '../options.ts';
+import type { ConsoleMode, Credential } from '../options.ts';
 import { type Container, type Ended, needsPreparation, type Stdio, spawnOn } from '../spawn.ts';
 import { describeEnding, describeUsage } from './ending.ts';
 import type { CommandLineLogger } from './logger.ts';
@@ -54,8 +54,13 @@ function inTime(root: PreparedRoot, end: number | undefined): PreparedRoot {
   return { ...root, options: { ...root.options, timeout: Math.max(1, end - performance.now()) } };
 }
 
+/** A fifo or a socket says nothing more the next time. */
+const readOnce = async (credentials: readonly Credential[]) =>
+  (await import('../container/credentials.ts')).readCredentials(credentials);
+
 /** What the containers have in common: made once, as a restarted one finds it as it was. */
-async function prepared({ options, quiet }: ParsedCommandLine, log: Logger): Promise<PreparedRoot> {
+async function prepared({ options: asked, quiet }: ParsedCommandLine, log: Logger): Promise<PreparedRoot> {
+  const options = asked.credentials ? { ...asked, credentials: await readOnce(asked.credentials) } : asked;
   if (!needsPreparation(options)) return { options, [Symbol.dispose]() {} };
   const { prepareRoot } = await import('../container/prepared-root.ts');
   if (options.template === undefined || quiet || !isTerminal(2)) return await prepareRoot(options, log);

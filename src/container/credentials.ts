@@ -10,32 +10,27 @@ import type { User } from '../execute/user.ts';
 import type { Credential } from '../options.ts';
 import { CREDENTIALS_DIRECTORY } from '../plan/steps.ts';
 
-/** A credential with what is in it. */
-interface Loaded {
-  id: string;
-  content: Uint8Array;
-}
+/** A credential that was read. */
+type Loaded = Extract<Credential, { value: unknown }>;
 
 /** They stay in memory that isn't swapped out. systemd-nspawn's limit is the same. */
 const LARGEST_CREDENTIAL = 64 << 20;
 
 /**
- * Reads credentials. A path may be that of a file, of a fifo, or of a stream socket, which is read up to its end.
- * Resolves to what passes them to a user of the container. Rejects with an Error.
+ * Reads credentials. A path may be that of a file, of a fifo, or of a stream socket, which is read up to its end. Rejects
+ * with an Error.
  */
-export async function loadCredentials(credentials: readonly Credential[]): Promise<(agent: Agent, user: User) => void> {
-  const load = async (credential: Credential): Promise<Loaded> => {
-    const { id } = credential;
-    if ('value' in credential) return { id, content: Buffer.from(credential.value) };
-    const { path } = credential;
+export async function readCredentials(credentials: readonly Credential[]): Promise<Loaded[]> {
+  const read = async (credential: Credential): Promise<Loaded> => {
+    if ('value' in credential) return credential;
+    const { id, path } = credential;
     try {
-      return { id, content: await contentOf(path) };
+      return { id, value: await contentOf(path) };
     } catch (error) {
       throw new Error(`reading the credential ${id} from ${path}: ${(error as Error).message}`, { cause: error });
     }
   };
-  const loaded = await Promise.all(credentials.map(load));
-  return (agent, user) => passCredentials(agent, loaded, user);
+  return await Promise.all(credentials.map(read));
 }
 
 async function contentOf(path: string): Promise<Uint8Array> {
@@ -58,16 +53,16 @@ async function contentOf(path: string): Promise<Uint8Array> {
  * Shows credentials to a user of the container, and to nobody else, in a file system of their own: a ramfs, as memory of
  * a tmpfs can be swapped out. Throws SyscallError.
  */
-function passCredentials(agent: Agent, credentials: readonly Loaded[], { uid, gid }: User): void {
+export function passCredentials(agent: Agent, credentials: readonly Loaded[], { uid, gid }: User): void {
   const attributes = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
   const mounting = newMount('ramfs', [{ key: 'mode', value: '0700' }], attributes);
   const mount = agent.run(mounting).at(-1)!;
-  for (const { id, content } of credentials) {
+  for (const { id, value } of credentials) {
     const open = call('openat', mount, id, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC, 0o400);
     const [file] = agent.run([open, call('fchownat', resultOf(open), '', uid, gid, AT.EMPTY_PATH)]);
     // Written from here: a secret in memory that is shared with agents would be there for the next one, too.
     using copy = owned(syscall('pidfd_getfd', agent.pidfd, file!, 0));
-    write(copy.fd, content);
+    write(copy.fd, Buffer.from(value));
     agent.run([call('close', file!)]);
   }
   const target = openInRoot(AT.FDCWD, CREDENTIALS_DIRECTORY, O.PATH | O.DIRECTORY);

@@ -94,8 +94,8 @@ export async function startContainer(plan: Plan, options: StartOptions): Promise
 
 async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { log, progress, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
-  const { loadCredentials } = plan.payload.credentials.length ? await import('./credentials.ts') : {};
-  const passCredentials = await loadCredentials?.(plan.payload.credentials);
+  const secrets = plan.payload.credentials.length > 0 ? await import('./credentials.ts') : undefined;
+  const credentials = await secrets?.readCredentials(plan.payload.credentials);
   for (const name of plan.payload.filter?.unknown ?? []) {
     log.warn(
       `ignoring ${name} in --system-call-filter=: there is no such ${name.startsWith('@') ? 'group' : 'system call'}`,
@@ -198,7 +198,8 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     ),
   );
   if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
-  if (passCredentials) attempt('passing credentials to the payload', () => passCredentials(agent, user));
+  if (secrets && credentials)
+    attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));
   if (idOf(user.uid) !== 0 && console) syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined)

@@ -1,5 +1,5 @@
 /** --set-credential= and --load-credential=, beside systemd-nspawn. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { run, startError, unchanging } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox, busyboxTree, copyTree, debian, debianTree } from '../support/tree.ts';
-import { ours, same, theirs } from './support.ts';
+import { main, ours, same, theirs } from './support.ts';
 
 const beside = needs([root, debian, tool('systemd-nspawn')]);
 const check = needs([root, busybox]);
@@ -113,6 +113,18 @@ check('a socket and a fifo are read up to their end', async () => {
     server.close();
     writer.kill();
   }
+});
+
+check('a restarted container has them again, from a fifo, too', () => {
+  const script = `cat ${place}/f; [ -e /mnt/again ] && exit 3; touch /mnt/again; sleep 0.1; reboot -f`;
+  using directory = temporaryDirectory();
+  const words = ['-D', busyboxTree(), '--volatile=overlay', `--bind=${directory.path}:/mnt`];
+  const shell = `${process.execPath} ${main} -q -P ${words.join(' ')} --load-credential=f:/dev/fd/5 -- /bin/sh -c '${script}'`;
+  const { stdout, status } = spawnSync('sh', ['-c', `echo once | { exec 5<&0 </dev/null; ${shell}; }`], {
+    encoding: 'utf8',
+  });
+  assert.is(stdout, 'once\nonce\n');
+  assert.is(status, 3);
 });
 
 check('a relative path is one of what a service manager has passed', () => {

@@ -20,14 +20,15 @@ const OPTIONS: SpawnOptions[] = [
   {},
   { asPid2: true, chdir: '/', noNewPrivileges: true, cpuAffinity: [0] },
   { user: 'guest', ambientCapabilities: ['CAP_KILL'], chdir: '/', noNewPrivileges: true, personality: 'x86' },
+  { privateUsers: 'pick', user: 'guest', noNewPrivileges: true, dropCapabilities: ['all'] },
   { asPid2: true, user: 'guest', ambientCapabilities: ['CAP_KILL'], stdio: 'pty' },
 ];
 
 for (const options of OPTIONS) {
   rooted(`a start with ${JSON.stringify(options)} passes its own filter`, async () => {
-    const calls: Call[] = [];
+    const calls: (Call & { who: string })[] = [];
     trace.sink = (who, traced) => {
-      if (who.startsWith('agent')) calls.push(traced);
+      if (who.startsWith('agent')) calls.push({ ...traced, who });
     };
     try {
       const command = ['/bin/true'];
@@ -44,7 +45,9 @@ for (const options of OPTIONS) {
     }
 
     const loaded = calls.findIndex(({ name }) => name === 'seccomp');
-    const after = calls.slice(loaded + 1).filter(({ name }) => name !== 'become_init');
+    // There may be another agent, outside the user namespace.
+    const { who: payload } = calls[loaded]!;
+    const after = calls.slice(loaded + 1).filter(({ who, name }) => who === payload && name !== 'become_init');
     assert.ok(loaded >= 0 && after.length > 5, 'the filter is loaded, and calls come after it');
     const filter = loadProgram(nspawnProgram(hostArchitecture()));
     for (const { name } of after) {
