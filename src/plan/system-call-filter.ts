@@ -6,6 +6,7 @@ import { compile } from '../../syscalls/seccomp/compile.ts';
 import { isKnown } from '../../syscalls/seccomp/groups.ts';
 import { loadProgram } from '../../syscalls/seccomp/interpret.ts';
 import { loadArchitecture } from '../../syscalls/seccomp/load-architecture.ts';
+import { withNewerCalls } from '../../syscalls/seccomp/newer-calls.ts';
 import { HOST_ARCHITECTURES, nspawnFilter } from '../../syscalls/seccomp/nspawn-filter.ts';
 import { SUPPRESS_SYNC } from '../../syscalls/seccomp/suppress-sync.ts';
 import { UsageError } from '../options/usage-error.ts';
@@ -18,7 +19,7 @@ export async function systemCallFilter(
   payload: Payload,
 ): Promise<SystemCallFilter> {
   const host = hostArchitecture();
-  const architectures = await Promise.all(HOST_ARCHITECTURES[host].map(loadArchitecture));
+  const architectures = (await Promise.all(HOST_ARCHITECTURES[host].map(loadArchitecture))).map(withNewerCalls);
   const base = lists
     ? allowFilter(architectures, payload.capabilities, lists)
     : { ...nspawnFilter(host), architectures };

@@ -51,21 +51,6 @@ const ALLOWED_WITH: readonly [capability: number, calls: readonly string[]][] = 
   [CAP.SYSLOG, ['syslog']],
 ];
 
-/**
- * Calls that systemd's groups know, but not the headers that the tables are made from, Linux 6.1's. New calls have the
- * same number everywhere: scripts/syscall.tbl in the kernel.
- */
-const NEWER = { fchmodat2: 452, map_shadow_stack: 453, futex_wake: 454, futex_wait: 455, futex_requeue: 456 };
-
-function withNewer({ name, syscalls }: Architecture): Architecture {
-  if (name !== 'x32') return { name, syscalls: { ...NEWER, ...syscalls } };
-  const { map_shadow_stack: _, ...calls } = NEWER;
-  const numbers = Object.entries(calls).map(([call, number]) => [call, X32_BIT + number]);
-  return { name, syscalls: { ...Object.fromEntries(numbers), ...syscalls } };
-}
-/** <asm/unistd.h>: __X32_SYSCALL_BIT */
-const X32_BIT = 0x4000_0000;
-
 /** What is added to the allowed calls and taken away from them: names of calls and groups. */
 export interface Lists {
   allow?: readonly string[];
@@ -86,7 +71,7 @@ export function allowFilter(
   const allowed = [...expandGroups([...ALLOWED, ...withCapability, ...allow])].filter(call => !denied.has(call));
   const known = expandGroups(['@known']);
   return {
-    architectures: architectures.map(withNewer),
+    architectures,
     defaultAction: { errno: ENOSYS },
     unknownArchitecture: 'kill-process',
     rules: [

@@ -1,4 +1,5 @@
 /** --system-call-filter= and --suppress-sync=: what they decide, beside systemd-nspawn's own filters. */
+import { spawnSync } from 'node:child_process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseCommandLine } from '../../src/cli/parse.ts';
@@ -7,13 +8,20 @@ import { hostArchitecture } from '../../syscalls/machine.ts';
 import { allowFilter } from '../../syscalls/seccomp/allow-filter.ts';
 import { expandGroups, isKnown } from '../../syscalls/seccomp/groups.ts';
 import { type ArchitectureName, AUDIT_ARCH, compile, loadArchitecture } from '../../syscalls/seccomp/index.ts';
+import { withNewerCalls } from '../../syscalls/seccomp/newer-calls.ts';
 import { HOST_ARCHITECTURES } from '../../syscalls/seccomp/nspawn-filter.ts';
-import { needs, root, tool } from '../support/needs.ts';
+import { type Need, needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 import { type Decide, decideBy, realFilter } from './real-filter.ts';
 
-const beside = needs([root, busybox, tool('systemd-nspawn'), tool('strace')]);
-const architectures = await Promise.all(HOST_ARCHITECTURES[hostArchitecture()].map(loadArchitecture));
+/** The groups and the list are those of this version. */
+const version252: Need = () => {
+  const { stdout } = spawnSync('systemd-nspawn', ['--version'], { encoding: 'utf8' });
+  return stdout?.startsWith('systemd 252 ') ? undefined : 'systemd-nspawn is not of version 252';
+};
+const beside = needs([root, busybox, version252, tool('strace')]);
+const tables = await Promise.all(HOST_ARCHITECTURES[hostArchitecture()].map(loadArchitecture));
+const architectures = tables.map(withNewerCalls);
 
 async function planned(...words: string[]) {
   const { options } = parseCommandLine(['-D', busyboxTree(), '--read-only', ...words, '--', '/bin/true'], {});
@@ -140,6 +148,17 @@ test('names that no call and no group has are told', async () => {
   assert.equal((await planned(...words)).filter!.unknown, ['nosuch', '@no', 'mkdir@']);
   assert.equal((await planned('--suppress-sync=yes')).filter!.unknown, []);
   assert.ok(isKnown('@known') && isKnown('nanosleep') && !isKnown('@nosuch') && !isKnown('constructor'));
+});
+
+test('calls that are newer than the groups can be listed', async () => {
+  const { program, unknown } = (await planned('--system-call-filter=mseal cachestat')).filter!;
+  assert.equal(unknown, []);
+  const decide = decideBy(program);
+  const arch = AUDIT_ARCH[hostArchitecture()];
+  assert.equal(
+    [451, 462, 463].map(nr => decide({ nr, arch })),
+    [0x7fff0000, 0x7fff0000, 0x50026],
+  );
 });
 
 test('without these options there is no filter but the default one', async () => {
