@@ -25,6 +25,20 @@ export function hostStatus(path: string): FileStatus | undefined {
 export const hostHas = (path: string): boolean => hostStatus(path) !== undefined;
 export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) === S.IFDIR;
 
+/** Whether this process may list a directory and use what is in it, or read a file. */
+export function mayRead(path: string): boolean {
+  const may = (how: number) =>
+    perform(allowing(call('faccessat', AT.FDCWD, path, how), 'EACCES', ...NOTHING_THERE)) === 0;
+  return may(R_OK) && (!isDirectory(hostStatus(path)!) || may(X_OK));
+}
+/** Whether this process may write to a file or directory. */
+export const mayWrite = (path: string): boolean =>
+  perform(allowing(call('faccessat', AT.FDCWD, path, W_OK), 'EACCES', 'EROFS', ...NOTHING_THERE)) === 0;
+/** unistd.h */
+const R_OK = 4;
+const W_OK = 2;
+const X_OK = 1;
+
 /** A path without symlinks, `.` and `..`; undefined when its last name is missing. Throws SyscallError. */
 export function canonicalPath(path: string): string | undefined {
   const fd = perform(allowing(call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0), 'ENOENT'));

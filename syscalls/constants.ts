@@ -114,6 +114,7 @@ export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const;
 /** linux/prctl.h */
 export const PR = {
   SET_PDEATHSIG: 1,
+  SET_DUMPABLE: 4,
   SET_KEEPCAPS: 8,
   SET_NAME: 15,
   SET_SECCOMP: 22,

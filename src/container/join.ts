@@ -15,7 +15,7 @@ import { payloadEnvironment } from '../execute/environment.ts';
 import { limitPieces } from '../execute/limits.ts';
 import { candidates, confinement, execFirst, identity, signals, startInit, streamCalls } from '../execute/payload.ts';
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
-import { readHostFile, readLink, writeHostFile } from '../host.ts';
+import { readHostFile, readIfThere, readLink, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
 import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import type { Payload, SystemCallFilter } from '../plan/steps.ts';
@@ -44,8 +44,22 @@ export interface Joined {
   pidfd: number;
 }
 
-/** All but that of users, which not every container has. */
-const NAMESPACES = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWCGROUP | CLONE.NEWPID;
+/** The namespaces, by their files in /proc/PID/ns. */
+const NAMESPACES = {
+  cgroup: CLONE.NEWCGROUP,
+  ipc: CLONE.NEWIPC,
+  mnt: CLONE.NEWNS,
+  net: CLONE.NEWNET,
+  pid: CLONE.NEWPID,
+  user: CLONE.NEWUSER,
+  uts: CLONE.NEWUTS,
+};
+
+/** Those of a process that are not this one's: to join these again would take rights that not everybody has. */
+function otherNamespaces(pid: number): bigint {
+  const isOther = (name: string) => readLink(`/proc/${pid}/ns/${name}`) !== readLink(`/proc/self/ns/${name}`);
+  return Object.entries(NAMESPACES).reduce((flags, [name, flag]) => (isOther(name) ? flags | flag : flags), 0n);
+}
 
 /**
  * Runs a command in a container. A pseudo terminal is one of the host, and its controlling terminal. Rejects with an
@@ -63,7 +77,10 @@ export async function joinContainer(
   const pidfd = passed.use(duplicate(leader.fd)).fd;
   const inNamespace = readLink(`/proc/${record.pid}/ns/user`) !== readLink('/proc/self/ns/user');
   const payload = { ...payloadOf(record.pid, options), ...(filter && { filter }) };
-  const user = userOf(options.user ?? 'root', record.pid);
+  const found = userOf(options.user ?? 'root', record.pid);
+  // Where groups can't be given up: user_namespaces(7).
+  const mayChange = readIfThere(`/proc/${record.pid}/setgroups`)?.toString().trim() !== 'deny';
+  const user = mayChange ? found : { ...found, groups: undefined };
   // What was read is that of this container's: it still runs.
   openContainer(record)[Symbol.dispose]();
 
@@ -87,7 +104,7 @@ export async function joinContainer(
     );
   }
   attempt(`joining the container ${record.machine}`, () =>
-    agent.run([joinNamespaces(pidfd, inNamespace ? NAMESPACES | CLONE.NEWUSER : NAMESPACES)]),
+    agent.run([joinNamespaces(pidfd, otherNamespaces(record.pid))]),
   );
 
   const terminal = console === undefined ? [] : [call('ioctl', 0, TIOC.SCTTY, 0)];

@@ -1,7 +1,7 @@
 /**
- * The list of running containers: a file for each in /run/nspawn/containers, named by the process id of its first
- * process. Whoever started it holds a lock on the file as long as the container runs, so a file without a lock is what a
- * killed nspawn has left, and goes when somebody reads the list.
+ * The list of running containers: a file for each in the runtime directory, named by the process id of its first process.
+ * Whoever started it holds a lock on the file as long as the container runs, so a file without a lock is what a killed
+ * nspawn has left, and goes when somebody reads the list.
  */
 import { allowing, type Call, call } from '../../syscalls/call.ts';
 import { AT, LOCK, O } from '../../syscalls/constants.ts';
@@ -10,7 +10,7 @@ import { readAll } from '../../syscalls/file.ts';
 import { openProcess } from '../../syscalls/process.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { readIfThere } from '../host.ts';
-import { makeRuntimeDirectory, RUNTIME_DIRECTORY } from '../runtime-directory.ts';
+import { makeRuntimeDirectory, runtimeDirectory } from '../runtime-directory.ts';
 
 /** A container as others see it. */
 export interface ContainerRecord {
@@ -31,9 +31,9 @@ export interface ContainerRecord {
 }
 
 const NAME = 'containers';
-const DIRECTORY = `${RUNTIME_DIRECTORY}/${NAME}`;
+const directoryOfRecords = () => `${runtimeDirectory()}/${NAME}`;
 const LARGEST_RECORD = 65536;
-const pathOf = (pid: number) => `${DIRECTORY}/${pid}`;
+const pathOf = (pid: number) => `${directoryOfRecords()}/${pid}`;
 
 /** What removes the record of a container, for a janitor. */
 export const forgetContainer = (pid: number): Call => call('unlinkat', AT.FDCWD, pathOf(pid), 0);
@@ -43,7 +43,9 @@ export function listContainer(record: ContainerRecord): Disposable {
   makeRuntimeDirectory(NAME);
   using undo = new DisposableStack();
   // It gets its name when it is locked and complete: nobody ever sees another.
-  const file = undo.use(owned(syscall('openat', AT.FDCWD, DIRECTORY, O.TMPFILE | O.RDWR | O.CLOEXEC, 0o644)));
+  const file = undo.use(
+    owned(syscall('openat', AT.FDCWD, directoryOfRecords(), O.TMPFILE | O.RDWR | O.CLOEXEC, 0o644)),
+  );
   syscall('flock', file.fd, LOCK.EX | LOCK.NB);
   const text = Buffer.from(JSON.stringify(record));
   syscall('write', file.fd, text, text.length);
@@ -58,8 +60,8 @@ export function listContainer(record: ContainerRecord): Disposable {
 /** The containers that run, by name and age. Removes what killed ones have left, if it may. Throws SyscallError. */
 export function listedContainers(): ContainerRecord[] {
   const { readdirSync, existsSync } = process.getBuiltinModule('node:fs');
-  if (!existsSync(DIRECTORY)) return [];
-  const records = readdirSync(DIRECTORY).flatMap(name => readRecord(Number(name)) ?? []);
+  if (!existsSync(directoryOfRecords())) return [];
+  const records = readdirSync(directoryOfRecords()).flatMap(name => readRecord(Number(name)) ?? []);
   return records.toSorted((a, b) => a.machine.localeCompare(b.machine) || a.since - b.since);
 }
 

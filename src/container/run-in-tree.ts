@@ -5,7 +5,7 @@ import type { Image } from '../image/read-image.ts';
 import { silentLogger } from '../log.ts';
 import { impliedOptions } from '../options/implied.ts';
 import type { ContainerOptions, Overlay } from '../options.ts';
-import { buildPlan } from '../plan/plan.ts';
+import { planContainer } from '../plan/plan.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type StartOptions, startContainer } from './start.ts';
 import { connect } from './stdio.ts';
@@ -30,7 +30,7 @@ export function runInTree(
       usersOwnership: users.ownership,
     };
     const asked = { ...helperOptions(options, command), ...own };
-    const plan = { ...buildPlan(asked, 'streams', image), lock: 'none' as const };
+    const plan = { ...(await planContainer(asked, 'streams', image)), lock: 'none' as const };
     using connected = await connect('pipe');
     const { pidfd, resources } = await startContainer(plan, {
       log: silentLogger,

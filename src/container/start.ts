@@ -1,7 +1,8 @@
 /** From a plan to a running payload. */
 import { startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
-import { CLONE, SIG } from '../../syscalls/constants.ts';
+import { allowing, call } from '../../syscalls/call.ts';
+import { AT, CLONE, SIG } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { killAndWait, signalProcess } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
@@ -115,10 +116,12 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const isImagePart = ({ kind }: HostObject) => kind === 'file system';
   const parts = openObjects(plan, isImagePart, { ...origins, base: 0 }, objects);
   const tree = root?.fd ?? [...parts.values()][0]!;
-  const { settleIds } = plan.users ? await import('../users/ids.ts') : {};
+  const maps = plan.users?.maps;
+  const { settleIds } = plan.users && !maps ? await import('../users/ids.ts') : {};
   const ids = settleIds && resources.use(settleIds(plan, tree));
   const base = ids?.base ?? 0;
-  const others = openObjects(plan, object => !isImagePart(object), { ...origins, base }, objects);
+  const isOther = (object: HostObject) => !isImagePart(object) && !maps;
+  const others = openObjects(plan, isOther, { ...origins, base }, objects);
   const fds = new Map([...parts, ...others]);
 
   const passed = attempt('taking the descriptors for the payload', () =>
@@ -135,12 +138,14 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   };
-  const { startWithUsers } = plan.users ? await import('../users/start.ts') : {};
+  const { startWithUsers } = ids ? await import('../users/start.ts') : {};
+  const { startWithoutRoot } = maps ? await import('../users/start-without-root.ts') : {};
   const { users } = plan;
   const agents =
-    ids &&
-    users &&
-    (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log, progress }, agentOptions));
+    startWithoutRoot?.(plan, fds, agentOptions, origins) ??
+    (ids &&
+      users &&
+      (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log, progress }, agentOptions)));
   using outside = agents?.outside;
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
@@ -185,22 +190,27 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   // Now that all nodes are made.
   if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
 
-  const user = await resolveUser(plan.payload, agent.pid, bound, command =>
+  const found = await resolveUser(plan.payload, agent.pid, bound, command =>
     runInTree(
       command,
       image,
-      agents && {
-        base: ids!.base,
-        count: ids!.count,
-        ownership: agents.ownership === 'map' ? 'map' : 'off',
+      ids && {
+        base: ids.base,
+        count: ids.count,
+        ownership: agents?.ownership === 'map' ? 'map' : 'off',
         bound: [],
       },
     ),
   );
-  if (user !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
+  const user = users ? withinUsers(found, users) : found;
+  if (found !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (secrets && credentials)
     attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));
-  if (idOf(user.uid) !== 0 && console) syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
+  if (idOf(user.uid) !== 0 && console) {
+    // Only who has the terminal's group among its own may give it away.
+    if (maps) agent.run([allowing(call('fchownat', AT.FDCWD, '/dev/console', user.uid, user.gid, 0), 'EPERM')]);
+    else syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
+  }
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined)
     attempt(`setting the OOM score adjustment to ${score}`, () =>
@@ -295,6 +305,18 @@ function hostLayers({ steps, hostObjects }: Plan) {
     const object = hostObjects[action.upper.object];
     return object?.kind === 'tree' ? [{ object, upper: action.upper }] : [];
   });
+}
+
+/** The payload's user, if the container has such ids. Throws an Error. */
+function withinUsers(user: User, { count, maps }: Users): User {
+  const missing = [user.uid, user.gid, ...(user.groups ?? [])].find(id => id >= count);
+  if (missing !== undefined) {
+    throw new Error(
+      `becoming the user ${user.name}: of the users and groups of its own the container has only 0 to ${count - 1}, not ${missing}; see --private-users=`,
+    );
+  }
+  // Who has only one group may not give others up: user_namespaces(7), "Interaction with system calls…".
+  return maps && count === 1 ? { ...user, groups: undefined } : user;
 }
 
 async function resolveUser(

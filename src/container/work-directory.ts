@@ -52,6 +52,8 @@ const removeDirectory = (at: number, name: string): Call => call('unlinkat', at,
 function remove(parent: number, name: string, list: (fd: number) => string[]): void {
   using directory = owned(perform(open(parent, name, O.PATH)));
   for (const content of CONTENTS) {
+    // The kernel gives it no permissions, which who is not root has to have.
+    perform(allowing(call('fchmodat', directory.fd, content, 0o700), 'ENOENT'));
     const fd = perform(allowing(open(directory.fd, content, O.RDONLY), 'ENOENT'));
     if (fd < 0) continue;
     using opened = owned(fd);

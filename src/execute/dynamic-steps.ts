@@ -46,12 +46,18 @@ export const DYNAMIC_STEPS: {
   'make macvlan': (action, { network }) => network!(action),
   'make ipvlan': (action, { network }) => network!(action),
 
-  'make overlay'({ overlay, lower, upper }, { agent, fds }) {
+  'make overlay'({ overlay, lower, upper }, { plan, agent, fds }) {
     const above = upper && { ...upper, fd: fds.get(upper.object)! };
     const directories = above
-      ? [above.directory, above.work].map(name => allowing(call('mkdirat', above.fd, name, 0o755), 'EEXIST'))
+      ? [above.directory, above.work].map(name =>
+          allowing(call('mkdirat', above.fd, name, above.mode ?? 0o755), 'EEXIST'),
+        )
       : [];
-    const { calls, made } = makeOverlay({ lower: lower.map(key => fds.get(key)!), upper: above });
+    const { calls, made } = makeOverlay({
+      lower: lower.map(key => fds.get(key)!),
+      upper: above,
+      options: plan.users?.maps && upper ? USER_ATTRIBUTES : [],
+    });
     const all = [...directories, ...calls];
     fds.set(overlay, agent.run(all)[all.indexOf(made)]!);
   },
@@ -121,6 +127,9 @@ export const DYNAMIC_STEPS: {
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
 };
+
+/** In a user namespace an overlay has no attributes of the trusted kind: overlayfs.rst, "User xattr". */
+const USER_ATTRIBUTES = [{ key: 'userxattr' }];
 
 /** Gives one agent a descriptor of another; returns its number. */
 function handOver(fd: number, from: Agent, to: Agent): number {

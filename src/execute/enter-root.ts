@@ -1,4 +1,4 @@
-import { type Argument, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { type Argument, allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MNT_DETACH, O } from '../../syscalls/constants.ts';
 import { attachMount, cloneTree, type Fd } from '../../syscalls/mount.ts';
 import { dieWithParent, setGid, setGroups, setUid, setUmask } from '../../syscalls/process.ts';
@@ -54,7 +54,8 @@ export function followBeside(mounts: readonly Call[]): Call[] {
   // What the kernel locks in the copy can't become a root directory; a copy of that can.
   const root = cloneTree(AT.FDCWD, BESIDE, { recursive: true });
   return [
-    setGroups([]),
+    // In a namespace of an ordinary user's with one group they can't be given up: user_namespaces(7).
+    allowing(setGroups([]), 'EPERM'),
     setGid(0),
     setUid(0),
     dieWithParent,

@@ -1,4 +1,5 @@
 /** Resource limits of the payload: the kernel's own defaults, so that they don't depend on who starts nspawn. */
+import process from 'node:process';
 import type { Call } from '../../syscalls/call.ts';
 import { getRlimit, type LimitValue, setRlimit } from '../../syscalls/process.ts';
 import type { Rlimit } from '../options.ts';
@@ -45,6 +46,8 @@ export function limitPieces(asked: readonly Rlimit[], pid = 0): Piece[] {
 
 function defaultLimit(limit: Limit, pid: number): Call[] {
   const current = getRlimit(0, limit.number);
+  // Only root may ask about the first process.
+  if ('ofInit' in limit && process.geteuid!() !== 0) return [];
   const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
   if (current.soft === soft && current.hard === hard) return [];
   // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.

@@ -200,7 +200,7 @@ function loadFilter(program: Uint8Array): Call {
 /** Becomes the user; `ambient` are the capabilities that its programs get, with bit N for capability N. */
 export function identity(user: User, ambient: bigint): Call[] {
   return [
-    setGroups(user.groups),
+    ...(user.groups ? [setGroups(user.groups)] : []),
     setGid(user.gid),
     ...(ambient ? [keepCapabilities] : []),
     setUid(user.uid),

@@ -109,11 +109,22 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: makeInDirectory(HERE, parent, link) };
   },
 
-  'fill /dev': ({ directories, nodes, links }) => ({
+  'fill /dev': ({ directories, nodes, bound = [], links }, fds) => ({
     // /dev is a file system that nobody else has seen yet: paths in it need no care.
     calls: makeInDirectory(HERE, '/dev', dev => [
       ...directories.map(name => call('mkdirat', dev, name, DIRECTORY_MODE)),
       ...nodes.map(({ name, mode, major, minor }) => call('mknodat', dev, name, mode, deviceNumber(major, minor))),
+      ...bound.flatMap(({ name, object }) => {
+        const place = call('openat', dev, name, O.PATH | O.CLOEXEC, 0);
+        const node = fds.get(object)!;
+        return [
+          call('mknodat', dev, name, S.IFREG | 0o600, 0),
+          place,
+          attachMount(node, place),
+          call('close', node),
+          call('close', resultOf(place)),
+        ];
+      }),
       ...links.map(({ name, target }) => call('symlinkat', target, dev, name)),
     ]),
   }),
@@ -142,8 +153,8 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     const target = openInRoot(HERE, '/dev/console', O.PATH);
     return {
       calls: [
-        // Something to mount on; a device policy lets everyone make a null device (1:3).
-        ...makeInDirectory(HERE, '/dev', dev => [call('mknodat', dev, 'console', S.IFCHR | 0o600, deviceNumber(1, 3))]),
+        // Something to mount on, which in a user namespace can be no device.
+        ...makeInDirectory(HERE, '/dev', dev => [call('mknodat', dev, 'console', S.IFREG | 0o600, 0)]),
         target,
         attachMount(console, target),
         call('close', console),

@@ -6,8 +6,8 @@ export interface User {
   name: string;
   uid: number;
   gid: number;
-  /** Supplementary groups. */
-  groups: number[];
+  /** Supplementary groups; undefined leaves those of whoever started the container, where they can't be given up. */
+  groups: number[] | undefined;
   home: string;
 }
 

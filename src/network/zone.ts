@@ -17,11 +17,11 @@ import { AT, LOCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { sleep } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
-import { makeRuntimeDirectory, RUNTIME_DIRECTORY } from '../runtime-directory.ts';
+import { makeRuntimeDirectory, runtimeDirectory } from '../runtime-directory.ts';
 import { atEnd, changedIfThere, isRefusal, type Network, sending } from './network.ts';
 
 /** It stays: removing it would need a lock as well. */
-const LOCK_FILE = `${RUNTIME_DIRECTORY}/zones.lock`;
+const lockFile = () => `${runtimeDirectory()}/zones.lock`;
 /** What `ip link` shows as the alias of a bridge that we have made: the record of it, for as long as it is there. */
 const OURS = 'zone of nspawn';
 
@@ -59,7 +59,7 @@ export function joinZone(bridge: string, network: Network, make: () => number): 
 
 function openLock(): OwnedFd {
   makeRuntimeDirectory();
-  return owned(perform(call('openat', AT.FDCWD, LOCK_FILE, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600)));
+  return owned(perform(call('openat', AT.FDCWD, lockFile(), O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600)));
 }
 
 /** How long others may have the lock, in steps of so many milliseconds. */
@@ -69,7 +69,7 @@ function whileLocked<Result>(file: number, work: () => Result): Result {
   const attempt = allowing(lockNow(file), 'EAGAIN');
   for (let step = 0; perform(attempt) < 0; step++) {
     if (step === PATIENCE.steps) {
-      throw new Error(`another nspawn has ${LOCK_FILE} locked since ${(PATIENCE.step * PATIENCE.steps) / 1000} s`);
+      throw new Error(`another nspawn has ${lockFile()} locked since ${(PATIENCE.step * PATIENCE.steps) / 1000} s`);
     }
     perform(sleep(PATIENCE.step));
   }

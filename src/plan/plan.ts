@@ -61,6 +61,12 @@ const asksFor = (value: unknown) =>
  * modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
+  if (process.geteuid!() === 0) return await completePlan(asked, console, image);
+  const { optionsWithoutRoot, planWithoutRoot } = await import('./without-root.ts');
+  return planWithoutRoot(await completePlan(optionsWithoutRoot(asked), console, image));
+}
+
+async function completePlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
   const { options, others } = await withPropertyLimits(impliedOptions(asked));
   const isLimited = LIMITS.some(key => asksFor(options[key]));
   const { interfaceSteps } = options.networkVeth || hasInterfaces(options) ? await import('./network.ts') : {};

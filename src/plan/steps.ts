@@ -2,6 +2,7 @@
  * The steps that a container's set-up is made of, as data. All paths are the container's own and are resolved inside
  * it; what comes from the host is named by its key in the plan's host objects.
  */
+import type { IdRange } from '../../syscalls/idmap.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
 import type { BindIdmap, Credential, LinkJournal, Rlimit, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
@@ -58,6 +59,11 @@ export interface Users {
   ownership: UsersOwnership;
   /** Users of the host whom the container knows; they have their own ids there, too. */
   bound: HostUser[];
+  /**
+   * Where an ordinary user starts the container: which ids of the host's they have. Those of its root are the user's own,
+   * or one's that belongs to the user.
+   */
+  maps?: { uids: IdRange[]; gids: IdRange[] };
 }
 
 /** What happens when a step fails: the start fails, a warning is logged, or it is told at debug level only. */
@@ -68,6 +74,8 @@ export interface UpperLayer {
   object: string;
   directory: string;
   work: string;
+  /** Permissions of the overlay's own root directory. Default: 0755. */
+  mode?: number;
 }
 
 /** A user of the host's /etc/passwd, whose group is one of the same name. */
@@ -115,7 +123,14 @@ export type StepAction =
   | { do: 'unmount'; path: string }
   | { do: 'make directories'; directories: { path: string; mode: number }[] }
   | { do: 'make symlink'; path: string; target: string }
-  | { do: 'fill /dev'; directories: string[]; nodes: DeviceNode[]; links: { name: string; target: string }[] }
+  /** `bound` are nodes of the host's, for who can't make any. */
+  | {
+      do: 'fill /dev';
+      directories: string[];
+      nodes: DeviceNode[];
+      bound?: { name: string; object: string }[];
+      links: { name: string; target: string }[];
+    }
   | { do: 'make read-only'; path: string; recursive: boolean }
   /** Puts the container's cgroups at the root of what it sees of the hierarchies. */
   | { do: 'separate cgroups' }
@@ -270,7 +285,8 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   unmount: ({ path }) => `taking away the mount ${path}, which the tree brought along`,
   'make directories': ({ directories }) => `making ${directories.map(({ path }) => path).join(', ')} where missing`,
   'make symlink': ({ path, target }) => `making the symlink ${path} to ${target}`,
-  'fill /dev': ({ nodes, links }) => `filling /dev with ${[...nodes, ...links].map(({ name }) => name).join(', ')}`,
+  'fill /dev': ({ nodes, bound = [], links }) =>
+    `filling /dev with ${[...nodes, ...bound, ...links].map(({ name }) => name).join(', ')}`,
   'make read-only': ({ path, recursive }) => `making ${path} read-only${recursive ? ' with all below it' : ''}`,
   'separate cgroups': () => "separating the cgroups from the host's",
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,

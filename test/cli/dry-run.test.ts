@@ -55,7 +55,7 @@ it('what is wrong with the options is one line', async () => {
   assert.match(stderr, /^[^\n]*\/no\/such\/directory[^\n]*\n$/);
 });
 
-needs([root, busybox, tool('setpriv')])('needs no root, which a run does', async () => {
+needs([root, busybox, tool('setpriv')])('needs neither root nor a home', async () => {
   using directory = temporaryDirectory();
   chmodSync(directory.path, 0o755);
   const program = join(directory.path, 'nspawn');
@@ -74,9 +74,7 @@ needs([root, busybox, tool('setpriv')])('needs no root, which a run does', async
   ];
   const dry = await nspawn(['--dry-run', ...shell('exit')], { command, cwd: '/' });
   assert.equal([dry.status, dry.stderr], [0, '']);
-  assert.match(dry.stdout, 'mounting proc on /proc\n');
-  const run = await nspawn(shell('exit'), { command, cwd: '/' });
-  assert.equal(run, { status: 1, stdout: '', stderr: 'starting a container: you need to be root\n' });
+  assert.match(dry.stdout, 'with proc on /proc');
 });
 
 test.run();

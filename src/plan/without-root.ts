@@ -1,0 +1,150 @@
+/**
+ * Containers of ordinary users: what they can't have and why, whose ids they get, and which steps are done in another
+ * way. The agent that makes the mounts has no rights of the host's: it is root of a user namespace, in which that of the
+ * container is.
+ */
+import process from 'node:process';
+import type { IdRange } from '../../syscalls/idmap.ts';
+import { cgroupDirectory } from '../container/cgroup-directory.ts';
+import { hostStatus, mayWrite, readHostFile } from '../host.ts';
+import { hasInterfaces } from '../options/check.ts';
+import { UsageError } from '../options/usage-error.ts';
+import { USUAL_COUNT } from '../options/users.ts';
+import type { ContainerOptions } from '../options.ts';
+import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
+import { splitOverlay } from './split-overlay.ts';
+import { type Plan, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
+import { mountPointsBelow } from './submounts.ts';
+
+/** What takes root, why, and what does instead. */
+const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
+  [o => o.image, '--image= takes root: only root may mount disk images'],
+  [
+    o => o.networkVeth || hasInterfaces(o),
+    'making and moving network interfaces of the host takes root; --private-network does without',
+  ],
+  [o => o.networkNamespacePath !== undefined, "--network-namespace-path= takes root: it is another user's"],
+  [o => o.shareSystem, '--share-system takes root'],
+  [o => o.ephemeral && !hasVolatileRoot(o), '--ephemeral takes root; --volatile=overlay does without'],
+  [o => o.template !== undefined, '--template= takes root: it keeps the owners of files'],
+  [o => o.register || o.keepUnit, '--register=yes and --keep-unit take root: systemd-machined registers no others'],
+  [o => o.slice !== undefined, '--slice= takes root; systemd-run --user --slice= starts nspawn in one'],
+  [o => o.bindUsers?.length, '--bind-user= takes root'],
+  [o => o.binds?.some(({ idmap }) => idmap), 'the bind options idmap, rootidmap and owneridmap take root'],
+  [o => !['no', 'auto'].includes(o.linkJournal ?? 'auto'), "--link-journal= takes root: the journal is the system's"],
+  [o => o.privateUsers === 'no', '--private-users=no takes root'],
+  [o => o.privateUsers === 'identity', '--private-users=identity takes root'],
+  [
+    o => o.usersOwnership === 'chown' || o.usersOwnership === 'map',
+    "--private-users-ownership=chown and map take root; files that belong to whoever starts nspawn are root's in the container",
+  ],
+];
+
+const hasVolatileRoot = ({ volatile = 'no' }: ContainerOptions) => volatile === 'yes' || volatile === 'overlay';
+
+/** The options of a container that an ordinary user asks for, with the users that it gets. Throws UsageError. */
+export function optionsWithoutRoot(options: ContainerOptions): ContainerOptions {
+  const refusal = REFUSALS.find(([applies]) => applies(options));
+  if (refusal) throw new UsageError(refusal[1]);
+  const { privateUsers } = options;
+  const own = { ...options, register: false, keepUnit: true, linkJournal: 'no' } as const;
+  if (typeof privateUsers === 'object') return own;
+  const hasRange = ownSubordinates() && hasHelpers();
+  if (privateUsers && !hasRange) {
+    throw new UsageError(
+      `--private-users=${privateUsers} takes ranges for this user in /etc/subuid and /etc/subgid, and the commands newuidmap and newgidmap (Debian's package uidmap)`,
+    );
+  }
+  return { ...own, privateUsers: { base: ownId(), count: hasRange ? USUAL_COUNT : 1 }, usersOwnership: 'off' };
+}
+
+const ownId = () => process.geteuid!();
+
+/** The plan for such options, as it can be carried out. Throws UsageError. */
+export function planWithoutRoot(plan: Plan): Plan {
+  const users = { ...plan.users!, maps: ownMaps(plan.users!, plan.directory) };
+  const volatile = volatileRoot(plan);
+  const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
+  if (plan.limits && cgroups.length < plan.cgroups.length) {
+    throw new Error(
+      'setting limits: this user may not make cgroups here; try systemd-run --user --scope --property=Delegate=yes nspawn …',
+    );
+  }
+  const hostObjects = { ...plan.hostObjects, ...volatile?.hostObjects };
+  const steps = plan.steps.flatMap((step): Step[] => {
+    const { action } = step;
+    // The host's are seen in its /sys then, and can't be written to.
+    if (cgroups.length === 0 && 'path' in action && action.path.startsWith(CGROUPS)) return [];
+    switch (action.do) {
+      case 'make overlay':
+        return volatile && action.overlay === ROOT ? [...volatile.before] : [step];
+      case 'enter root':
+        // What is there can be seen as it is: who can't mount it anew can't uncover it either.
+        return [{ ...step, action: { ...action, seen: [] } }, ...(volatile?.steps ?? [])];
+      case 'fill /dev': {
+        const bound = action.nodes.map(({ name }) => {
+          const [object, path] = [`the host's /dev/${name}`, `/dev/${name}`];
+          hostObjects[object] = { kind: 'tree', path, inRoot: false, recursive: false, readOnly: false };
+          return { name, object };
+        });
+        return [{ ...step, action: { ...action, nodes: [], bound } }];
+      }
+      case 'mount': {
+        if (action.type !== 'sysfs') return [step];
+        // It can be mounted only by who owns the network namespace. The one of the private network is done elsewhere.
+        const object = "the host's /sys";
+        hostObjects[object] = { kind: 'tree', path: '/sys', inRoot: false, recursive: true, readOnly: true };
+        return [{ ...step, action: { do: 'bind', object, path: action.path } }];
+      }
+      default:
+        return [step];
+    }
+  });
+  if (volatile) {
+    delete hostObjects[VOLATILE_LOWER];
+    delete hostObjects['volatile upper'];
+  }
+  return { ...plan, users, cgroups, hostObjects, steps };
+}
+const CGROUPS = '/sys/fs/cgroup';
+
+/** A volatile root where one overlay would have mounts below it. */
+function volatileRoot({ hostObjects, directory }: Plan) {
+  if (!(VOLATILE_LOWER in hostObjects)) return undefined;
+  const points = mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
+  return points.length > 0 ? splitOverlay(directory, points) : undefined;
+}
+
+/**
+ * The container's ids. Its root is whoever starts it, and its other users have this one's subordinate ids; on a tree that
+ * belongs to a subordinate id, root has that one and the others those behind it.
+ */
+function ownMaps({ base, count }: Users, directory: string): { uids: IdRange[]; gids: IdRange[] } {
+  const [uid, gid] = [ownId(), process.getegid!()];
+  if (base === uid && count === 1) return { uids: one(uid), gids: one(gid) };
+  const own = ownSubordinates();
+  if (base !== uid) {
+    const first = base as number;
+    if (own && has(own.uids, first, count) && has(own.gids, first, count)) return same(first, count);
+    throw new UsageError(
+      `--private-users=${first}:${count} takes ids that /etc/subuid and /etc/subgid give to this user, or without them its own alone: ${uid}:1`,
+    );
+  }
+  const { uids, gids } = own!;
+  const owner = hostStatus(directory)!.uid;
+  if (has(uids, owner, 1) && has(gids, owner, 1)) {
+    return same(owner, Math.min(count, endOf(uids) - owner, endOf(gids) - owner));
+  }
+  const others = Math.min(count - 1, uids.count, gids.count);
+  const behind = ({ start }: Subordinate): IdRange => ({ inside: 1, outside: start, count: others });
+  return { uids: [...one(uid), behind(uids)], gids: [...one(gid), behind(gids)] };
+}
+
+const one = (outside: number): IdRange[] => [{ inside: 0, outside, count: 1 }];
+const same = (outside: number, count: number) => {
+  const ranges = [{ inside: 0, outside, count }];
+  return { uids: ranges, gids: ranges };
+};
+const endOf = ({ start, count }: Subordinate): number => start + count;
+const has = (range: Subordinate, first: number, count: number): boolean =>
+  first >= range.start && first + count <= endOf(range);

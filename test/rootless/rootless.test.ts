@@ -1,0 +1,231 @@
+/** Containers of ordinary users. */
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chown } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { atTerminal, nspawn, startNspawn } from '../cli/support.ts';
+import { eventually } from '../console/support.ts';
+import { needs, root, tool } from '../support/needs.ts';
+import { busybox } from '../support/tree.ts';
+import { GID, type OrdinaryUser, ordinaryUser, SUBORDINATE, subordinateIds, UID, userNamespaces } from './support.ts';
+
+const it = needs([root, busybox, tool('setpriv'), userNamespaces]);
+const withIds = needs([root, busybox, tool('setpriv'), tool('newuidmap'), userNamespaces, subordinateIds]);
+
+const user = ordinaryUser();
+test.after(() => user[Symbol.dispose]());
+
+const QUIET = ['-q', '-P', '--timezone=off', '--resolv-conf=off'];
+
+/** Runs a script in a container on the user's own tree. */
+const inTree = (script: string, options: string[] = [], who: OrdinaryUser = user) =>
+  nspawn([...QUIET, '-D', who.tree, ...options, '--', '/bin/sh', '-c', script], { command: who.nspawn, cwd: '/' });
+
+it('whoever starts it is root in a tree of their own', async () => {
+  const script =
+    'id -u; id -g; echo $$; hostname; cat /proc/sys/kernel/random/boot_id; echo made > /file; chown 0:0 /file';
+  const { status, stdout, stderr } = await inTree(script, ['-M', 'mine']);
+  assert.equal([status, stderr], [0, '']);
+  const [uid, gid, pid, name, bootId] = stdout.split('\n');
+  assert.equal([uid, gid, pid, name], ['0', '0', '1', 'mine']);
+  assert.is.not(bootId, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  const { uid: owner, gid: group } = lstatSync(join(user.tree, 'file'));
+  assert.equal([owner, group], [UID, GID]);
+});
+
+it('has no rights over the host', async () => {
+  const { status, stdout, stderr } = await inTree('cat /mnt/shadow; echo x > /mnt/hosts; true', [
+    '--bind=/etc/shadow:/mnt/shadow',
+    '--bind=/etc/hosts:/mnt/hosts',
+  ]);
+  assert.equal([status, stdout], [0, '']);
+  assert.match(stderr, /shadow'?: Permission denied\n.*hosts: Permission denied/);
+});
+
+it('devices of the host are there, terminals are its own, and no others can be made', async () => {
+  const script = `
+    for name in null zero full random urandom tty; do [ -c /dev/$name ] || echo no $name; done
+    echo x > /dev/null; head -c 3 /dev/zero | wc -c; [ -c /dev/pts/ptmx ] || echo no ptmx
+    mknod /node b 7 0 2> /dev/null && echo made`;
+  const { stdout, stderr } = await inTree(script);
+  assert.equal([stdout, stderr], ['3\n', '']);
+});
+
+it('what it may not change it can neither uncover nor make writable', async () => {
+  mkdirSync(join(user.home, 'shown'), { recursive: true });
+  writeFileSync(join(user.home, 'shown/kept'), 'kept');
+  await chown(join(user.home, 'shown'), UID, GID);
+  const script = `
+    echo x > /mnt/new && echo written
+    mount -o remount,rw,bind /mnt && echo writable
+    umount /mnt && echo uncovered
+    umount /dev/null && echo bare
+    umount /usr/share && echo accessible
+    true`;
+  const options = [`--bind-ro=${user.home}/shown:/mnt`, '--inaccessible=/usr/share'];
+  mkdirSync(join(user.tree, 'usr/share'), { recursive: true });
+  const { status, stdout } = await inTree(script, options);
+  assert.equal([status, stdout], [0, '']);
+  assert.equal(readdirSync(join(user.home, 'shown')), ['kept']);
+});
+
+it('capabilities, the filter and no_new_privs are those that root’s containers have', async () => {
+  const script = 'grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status';
+  const mine = await inTree(script);
+  const roots = await nspawn([
+    ...QUIET,
+    '-D',
+    user.tree,
+    '--read-only',
+    '--private-users=0',
+    '--',
+    '/bin/sh',
+    '-c',
+    script,
+  ]);
+  assert.equal(mine.stderr, '');
+  // Of the host's network no port below 1024 can be used.
+  const withoutPorts = roots.stdout.replaceAll('fdecafff', 'fdecabff');
+  assert.equal(mine.stdout, withoutPorts);
+});
+
+it('the machine’s own system, volatile', async () => {
+  const before = readdirSync('/etc').sort();
+  const script =
+    'cat /etc/group; echo mine > /etc/nspawn-was-here; cat /etc/nspawn-was-here; ls /root; touch /usr/x /tmp/x';
+  const words = ['-q', '-P', '-D', '/', '--volatile=overlay', '-M', 'own', '--', 'sh', '-c', script];
+  const { status, stdout, stderr } = await nspawn(words, { command: user.nspawn, cwd: '/' });
+  assert.equal([status, stderr], [0, '']);
+  assert.is(stdout, `${readFileSync('/etc/group', 'utf8')}mine\n`);
+  assert.equal(readdirSync('/etc').sort(), before);
+});
+
+it('volatile trees, tmpfs, overlays and a private network', async () => {
+  const [lower, upper] = ['lower', 'upper'].map(name => join(user.home, name)) as [string, string];
+  for (const path of [lower, upper]) {
+    mkdirSync(path);
+    await chown(path, UID, GID);
+  }
+  writeFileSync(join(lower, 'below'), 'below\n');
+  const script = `
+    touch /made; cat /mnt/below; echo above > /mnt/above; grep -c " /tmp tmpfs " /proc/mounts
+    ls /sys/class/net; grep -c 00000001 /proc/net/if_inet6`;
+  for (const volatile of ['overlay', 'yes']) {
+    const options = [`--volatile=${volatile}`, `--overlay=${lower}:${upper}:/mnt`, '--tmpfs=/tmp', '--private-network'];
+    const { stdout, stderr } = await inTree(script, options);
+    assert.equal([stdout.split('\n').slice(0, 3), stderr], [['below', '1', 'lo'], '']);
+  }
+  assert.not.ok(existsSync(join(user.tree, 'made')));
+  assert.equal([readdirSync(upper), readdirSync(lower)], [['above'], ['below']]);
+  assert.equal(
+    readdirSync(user.home).filter(name => name.startsWith('.#')),
+    [],
+  );
+});
+
+it('a terminal, and an init', async () => {
+  await using session = atTerminal([
+    ...user.nspawn,
+    '-q',
+    '-D',
+    user.tree,
+    '--read-only',
+    '-a',
+    '--',
+    '/bin/sh',
+    '-c',
+    'tty; echo $$; read line; exit 7',
+  ]);
+  await session.until('/dev/console\r\n2\r\n');
+  session.type('go\r');
+  assert.is(await session.ended, 7);
+});
+
+it('list, exec and kill are for the user’s own', async () => {
+  const running = startNspawn(
+    [...QUIET, '-M', 'own-list', '-D', user.tree, '--', '/bin/sh', '-c', 'echo ready; sleep 1000'],
+    { command: user.nspawn, cwd: '/' },
+  );
+  await running.until('ready');
+  const run = (...words: string[]) => nspawn(words, { command: user.nspawn, cwd: '/' });
+  const listed = JSON.parse((await run('list', '--json')).stdout);
+  assert.equal(
+    listed.map(({ machine }: { machine: string }) => machine),
+    ['own-list'],
+  );
+  const inside = await run('exec', 'own-list', '/bin/sh', '-c', 'hostname; id -u; echo x > /written');
+  assert.equal(inside, { status: 0, stdout: 'own-list\n0\n', stderr: '' });
+  assert.is(lstatSync(join(user.tree, 'written')).uid, UID);
+  assert.is((await run('kill', 'own-list')).status, 0);
+  assert.is((await running.outcome).status, 1);
+  assert.equal(JSON.parse((await run('list', '--json')).stdout), []);
+});
+
+it('nothing of it is left after kill -9', async () => {
+  const marker = '1000.00073210';
+  const words = [...QUIET, '-a', '-D', user.tree, '--', '/bin/sh', '-c', `echo ready; exec sleep ${marker}`];
+  const running = startNspawn(words, { command: user.nspawn, cwd: '/' });
+  await running.until('ready');
+  running.child.kill('SIGKILL');
+  await running.outcome;
+  const isAlive = () =>
+    readdirSync('/proc').some(pid => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(marker);
+      } catch {
+        // No process, or one that has ended.
+        return false;
+      }
+    });
+  await eventually('its processes have ended', () => !isAlive());
+});
+
+it('what takes root is refused with the reason', async () => {
+  const refusals: [string[], RegExp][] = [
+    [['-n'], /^making and moving network interfaces of the host takes root; --private-network does without\n$/],
+    [['--network-zone=a'], /takes root/],
+    [['--share-system'], /^--share-system takes root\n$/],
+    [['--private-users=no'], /^--private-users=no takes root\n$/],
+    [['--private-users=yes'], /^--private-users=yes takes ranges for this user in \/etc\/subuid and/],
+    [['--private-users=5:10'], /^--private-users=5:10 takes ids that .* or without them its own alone: 73210:1\n$/],
+    [['--private-users-ownership=chown'], /^--private-users-ownership=chown and map take root/],
+    [['--register=yes'], /take root/],
+    [['-u', '5'], /.+/],
+  ];
+  for (const [options, expected] of refusals) {
+    const { status, stderr } = await inTree('true', options);
+    assert.is(status, 1, options.join(' '));
+    assert.match(stderr, expected, `${options.join(' ')}: ${stderr}`);
+  }
+});
+
+withIds('with subordinate ids there are other users', async () => {
+  using rich = ordinaryUser({ hasSubordinates: true });
+  writeFileSync(join(rich.tree, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nsome:x:1000:1001::/home/some:/bin/sh\n');
+  const made = await inTree('touch /file; chown 5:6 /file; cat /proc/self/uid_map | wc -l', [], rich);
+  assert.equal(made, { status: 0, stdout: '2\n', stderr: '' });
+  const { uid, gid } = lstatSync(join(rich.tree, 'file'));
+  // Root is the user, and the others are the subordinate ids from 1 on.
+  assert.equal([uid, gid], [SUBORDINATE.start + 4, SUBORDINATE.start + 5]);
+  const some = await inTree('id -u; id -g; pwd; touch ~/mine', ['-u', 'some', '--chdir=/home/some'], rich);
+  assert.equal(some, { status: 0, stdout: '1000\n1001\n/home/some\n', stderr: '' });
+  // The tree isn't theirs alone.
+  await nspawn(['755', rich.home], { command: ['chmod'] });
+  const missing = await inTree('true', ['--private-users=1879113728:100', '-u', 'some'], rich);
+  assert.match(
+    missing.stderr,
+    /^becoming the user some: of the users and groups .* only 0 to 99, not 1000; see --private-users=\n$/,
+  );
+});
+
+withIds('a tree that belongs to subordinate ids is theirs', async () => {
+  using rich = ordinaryUser({ hasSubordinates: true });
+  await nspawn(['-R', `${SUBORDINATE.start}:${SUBORDINATE.start}`, rich.tree], { command: ['chown'] });
+  await nspawn(['755', rich.home], { command: ['chmod'] });
+  const { status, stdout, stderr } = await inTree('id -u; touch /file', [], rich);
+  assert.equal([status, stdout, stderr], [0, '0\n', '']);
+  assert.is(lstatSync(join(rich.tree, 'file')).uid, SUBORDINATE.start);
+});
+
+test.run();
