@@ -5,9 +5,12 @@ import { join } from 'node:path';
 
 /**
  * A program to start, and what puts all back after it, which isn't measured; or the library called within a process that
- * holds `held` bytes of memory.
+ * holds `held` bytes of memory, with `users` of the container's own.
  */
-export type Case = { name: string } & ({ tool: string; command: string[]; after?: string[] } | { held: number });
+export type Case = { name: string } & (
+  | { tool: string; command: string[]; after?: string[] }
+  | { held: number; users?: boolean }
+);
 
 /** Cases that do the same. The first one is what the ratios are relative to. */
 export interface Group {
@@ -28,6 +31,9 @@ export const groups = (root: string, scratch: string): Group[] => [
 /** The options of nspawn that the others have no other behaviour for. */
 const NSPAWN = ['dist/nspawn', '--register=no', '--keep-unit', '-q'];
 
+/** The tree is shown as theirs. */
+const USERS = ['--private-users=655360', '--private-users-ownership=map'];
+
 /** All with /bin/true in `root`, or an image of it, in fresh mount, uts, ipc and pid namespaces. */
 const containers = (root: string, scratch: string): Case[] => [
   {
@@ -45,12 +51,23 @@ const containers = (root: string, scratch: string): Case[] => [
     tool: 'dist/nspawn',
     command: [...NSPAWN, '-i', rootImagePath(scratch), '--read-only', '/bin/true'],
   },
+  {
+    name: 'nspawn, with users of its own',
+    tool: 'dist/nspawn',
+    command: [...NSPAWN, '-D', root, ...USERS, '/bin/true'],
+  },
   { name: 'nspawn, the library', held: 0 },
+  { name: 'nspawn, the library, with users of its own', held: 0, users: true },
   { name: 'nspawn, the library, in a process that holds 2 GB', held: 2 ** 31 },
   {
     name: 'systemd-nspawn',
     tool: 'systemd-nspawn',
     command: ['systemd-nspawn', '--register=no', '--keep-unit', '-q', '-D', root, '/bin/true'],
+  },
+  {
+    name: 'systemd-nspawn, with users of its own',
+    tool: 'systemd-nspawn',
+    command: ['systemd-nspawn', '--register=no', '--keep-unit', '-q', '-D', root, ...USERS, '/bin/true'],
   },
   {
     name: 'bubblewrap',

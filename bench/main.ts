@@ -29,7 +29,7 @@ const isThere = (entry: Case): boolean =>
   'held' in entry || (entry.tool.includes('/') ? existsSync(entry.tool) : hasTool(entry.tool));
 
 function runnerOf(entry: Case, root: string, measure: (command: readonly string[]) => number): Runner {
-  if ('held' in entry) return inProcess(root, entry.held);
+  if ('held' in entry) return inProcess(root, entry.held, entry.users);
   const { command, after } = entry;
   const run = () => {
     const time = measure(command);
@@ -40,10 +40,9 @@ function runnerOf(entry: Case, root: string, measure: (command: readonly string[
 }
 
 /** in-process.ts, asked line by line. */
-function inProcess(root: string, held: number): Runner {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'in-process.ts'), root, String(held)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+function inProcess(root: string, held: number, users = false): Runner {
+  const words = [join(import.meta.dirname, 'in-process.ts'), root, String(held), ...(users ? ['users'] : [])];
+  const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const run = async () => {
     child.stdin.write('\n');
