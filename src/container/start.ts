@@ -1,5 +1,5 @@
 /** From a plan to a running payload. */
-import { startAgent } from '../../syscalls/agent/agent.ts';
+import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, CLONE, SIG } from '../../syscalls/constants.ts';
@@ -117,7 +117,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const parts = openObjects(plan, isImagePart, { ...origins, base: 0 }, objects);
   const tree = root?.fd ?? [...parts.values()][0]!;
   const maps = plan.users?.maps;
-  const { settleIds } = plan.users && !maps ? await import('../users/ids.ts') : {};
+  const { settleIds, startWithUsers } = plan.users && !maps ? await import('../users/start.ts') : {};
   const ids = settleIds && resources.use(settleIds(plan, tree));
   const base = ids?.base ?? 0;
   const isOther = (object: HostObject) => !isImagePart(object) && !maps;
@@ -138,7 +138,6 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     dieWithParent: true,
     ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
   };
-  const { startWithUsers } = ids ? await import('../users/start.ts') : {};
   const { startWithoutRoot } = maps ? await import('../users/start-without-root.ts') : {};
   const { users } = plan;
   const agents =
@@ -146,7 +145,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     (ids &&
       users &&
       (await startWithUsers?.({ plan: { ...plan, users }, ids, fds, root: tree, log, progress }, agentOptions)));
-  using outside = agents?.outside;
+  const outside = agents && resources.use(agents.outside);
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
@@ -184,8 +183,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
-  // Nothing of the host's is left where the container could come across it; it is waited for at last.
-  if (outside) signalProcess(outside.pidfd, SIG.KILL);
+  if (outside) endSoon(outside);
 
   // Now that all nodes are made.
   if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
@@ -236,6 +234,15 @@ async function openRegistry(plan: Plan, keep: DisposableStack, log: Logger): Pro
   }
   const registration = await import('../registration/registry.ts');
   return await registration.openRegistry(step, plan, keep, log);
+}
+
+/** How long an agent that is not needed any more may take to end before it is waited for, in milliseconds. */
+const END_MS = 50;
+
+/** Ends an agent, which takes all the mounts that it has made along: nobody waits for that. */
+function endSoon(agent: Agent): void {
+  signalProcess(agent.pidfd, SIG.KILL);
+  setTimeout(() => agent[Symbol.dispose](), END_MS).unref();
 }
 
 /** Those that users who are the host's have. */

@@ -5,8 +5,8 @@ import type { OtherOwners } from '../container/ephemeral.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { Plan, Users } from '../plan/steps.ts';
 import { idmapTree } from './idmap.ts';
-import { settleIds } from './ids.ts';
 import { baseOfTree } from './range.ts';
+import { settleIds } from './start.ts';
 
 /** To be disposed of when the last container on the root has ended. */
 export interface EphemeralUsers extends Disposable {

@@ -11,10 +11,27 @@ import { type HostObject, NETWORK, type Plan, type Users } from '../plan/steps.t
 import { viewRoot } from '../root-view.ts';
 import { type BoundUser, mapsWith, placeUsers } from './bound-users.ts';
 import { idmapTree, REFUSALS } from './idmap.ts';
-import type { ContainerIds } from './ids.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
-import { baseOfTree } from './range.ts';
+import { baseOfTree, pickRange } from './range.ts';
 import type { Progress } from './shift-tree.ts';
+
+/** Disposing of it lets the ids go. */
+export interface ContainerIds extends IdsOfHost, Disposable {
+  /** If this process is killed, the one behind the pidfd has them until it ends. */
+  belongsTo(pidfd: number): void;
+}
+
+/** Settles on the ids of a container with this root directory, for a plan with users. Throws an Error if there are none. */
+export function settleIds({ machine, users }: Pick<Plan, 'machine' | 'users'>, root: number): ContainerIds {
+  const { base, count } = users!;
+  const lease = base === 'pick' ? pickRange(machine, fileStatus(root)) : undefined;
+  return {
+    base: lease?.base ?? (typeof base === 'number' ? base : baseOfTree(fileStatus(root))),
+    count,
+    belongsTo: pidfd => lease?.belongsTo(pidfd),
+    [Symbol.dispose]: () => lease?.[Symbol.dispose](),
+  };
+}
 
 export interface Started extends Agents {
   /** How the tree's files have come to belong to the container. */
