@@ -1,9 +1,9 @@
 /**
  * Plays systemd-machined and systemd on a bus: prints each call as a line of JSON, and answers.
  *
- *     fake-manager.ts ADDRESS [silent | error CODE TEXT | taken TIMES | stop | spoof | move SCOPE]
+ *     fake-manager.ts ADDRESS [silent | error CODE TEXT | taken TIMES | stop | spoof | move SCOPE | other]
  *
- * `move` has the container in a cgroup of that name, as systemd does; `spoof` has somebody else ask it to stop.
+ * `other` has another machine of the same name at the end.  * `move` has the container in a cgroup of that name, as systemd does; `spoof` has somebody else ask it to stop.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
@@ -30,7 +30,7 @@ const ANSWERS: Record<string, (call: Message) => [signature: string, body: Value
   RegisterMachineWithNetwork: created,
   StartTransientUnit: () => ['o', [JOB]],
   GetMachine: () => ['o', [MACHINE]],
-  Get: () => ['v', [{ signature: 'u', value: leader }]],
+  Get: () => ['v', [{ signature: 'u', value: behaviour === 'other' ? 1 : leader }]],
 };
 
 function created({ body }: Message): [string, Value[]] {
@@ -60,32 +60,32 @@ function take(call: Message): void {
     bus.send({ ...answer, type: TYPES.error, errorName: code!, signature: 's', body: [text!] });
     return;
   }
-  if (behaviour === 'move' && pid > 0) {
-    for (const directory of managedCgroups()) {
-      mkdirSync(`${directory}/${words[0]}`, { recursive: true });
-      writeFileSync(`${directory}/${words[0]}/cgroup.procs`, `${pid}`);
-    }
-  }
+  if (behaviour === 'move' && signature?.startsWith('sayss')) move(pid);
   const [type, values] = ANSWERS[member!]?.(call) ?? ['', []];
   bus.send({ ...answer, type: TYPES.methodReturn, signature: type, body: values });
-  if (member === 'StartTransientUnit') {
-    const manager = { path: '/org/freedesktop/systemd1', interface: 'org.freedesktop.systemd1.Manager' };
-    for (const job of ['/org/freedesktop/systemd1/job/2', JOB]) {
-      const result = job === JOB ? 'done' : 'failed';
-      bus.send({
-        ...manager,
-        type: TYPES.signal,
-        member: 'JobRemoved',
-        signature: 'uoss',
-        body: [1, job, 'x', result],
-      });
-    }
-  }
+  if (member === 'StartTransientUnit') setTimeout(endJobs, 200, pid);
   if ((behaviour === 'stop' || behaviour === 'spoof') && signature?.startsWith('sayss')) {
     const scope = { path: '/org/freedesktop/systemd1/unit/x', interface: 'org.freedesktop.systemd1.Scope' };
     const request = { ...scope, type: TYPES.signal, destination: sender!, member: 'RequestStop', body: [] };
     const from = behaviour === 'stop' ? bus : connectTo(address);
     setTimeout(() => from.send(request), 300);
+  }
+}
+
+/** What systemd does some time after it has answered: the job of somebody else has failed. */
+function endJobs(pid: number): void {
+  if (behaviour === 'move') move(pid);
+  const manager = { path: '/org/freedesktop/systemd1', interface: 'org.freedesktop.systemd1.Manager' };
+  for (const job of ['/org/freedesktop/systemd1/job/2', JOB]) {
+    const result = job === JOB ? 'done' : 'failed';
+    bus.send({ ...manager, type: TYPES.signal, member: 'JobRemoved', signature: 'uoss', body: [1, job, 'x', result] });
+  }
+}
+
+function move(pid: number): void {
+  for (const directory of managedCgroups()) {
+    mkdirSync(`${directory}/${words[0]}`, { recursive: true });
+    writeFileSync(`${directory}/${words[0]}/cgroup.procs`, `${pid}`);
   }
 }
 

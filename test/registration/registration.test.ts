@@ -1,10 +1,12 @@
 /** Registering with systemd-machined: what is said on the bus, and what comes of the answers. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { spawn } from '../../src/index.ts';
-import { NSPAWN, nspawn, onBusybox, shell } from '../cli/support.ts';
+import { hierarchiesOf } from '../../src/plan/cgroups.ts';
+import { NSPAWN, nspawn, onBusybox, shell, startNspawn } from '../cli/support.ts';
 import { eventually } from '../console/support.ts';
 import { machineId, unique } from '../network/support.ts';
 import { needs, root } from '../support/needs.ts';
@@ -105,13 +107,22 @@ it('with --keep-unit the unit is registered, which is not stopped at the end', a
   assert.equal([unregistered.interface, unregistered.body], [MANAGER, ['box']]);
 });
 
+it('a machine of that name that is another by now is left alone', async () => {
+  await using manager = await startManager('other');
+  assert.is((await nspawn(hello, { env: manager.env })).status, 0);
+  assert.equal(members(manager), ['CreateMachineWithNetwork', 'GetMachine', 'Get']);
+});
+
 it('nothing is asked with --register=no --keep-unit, with --share-system, and for helpers', async () => {
   await using manager = await startManager('error', 'org.example.No', 'Nothing should be asked');
+  using tree = copyTree(busyboxTree());
+  writeFileSync(`${tree.path}/usr/bin/getent`, '#!/bin/sh\necho asked >&2\nexit 2\n', { mode: 0o755, flag: 'wx' });
   for (const options of [
     ['--register=no', '--keep-unit'],
     ['--share-system'],
     ['--share-system', '--register=yes'],
-    ['--register=no', '--keep-unit', '--user=guest'],
+    // Its getent is asked in a container of its own.
+    ['-D', tree.path, '--register=no', '--keep-unit', '--user=unknown'],
   ]) {
     await nspawn([...onBusybox(), ...options, '-q', '--console=pipe', '--', '/bin/true'], { env: manager.env });
   }
@@ -230,42 +241,45 @@ it('the library registers, too, and the machine is gone when the container has e
   await eventually('it is terminated', () => members(manager).at(-1) === 'Terminate');
 });
 
-withCgroups('an init sees a cgroup of its own below that of the scope as the root, and leaves no other', async () => {
-  const scope = `nspawn-test-${process.pid}.scope`;
-  await using manager = await startManager('move', scope);
-  using tree = copyTree(busyboxTree());
-  const init = `${tree.path}/usr/sbin/init`;
-  // It is a symlink that would lead to the host's busybox.
-  rmSync(init);
-  writeFileSync(
-    init,
-    '#!/bin/sh\ncat /proc/self/cgroup\ncd /sys/fs/cgroup\nmkdir mine systemd/mine unified/mine 2>/dev/null\nexit 0\n',
-    {
-      mode: 0o755,
-      flag: 'wx',
-    },
-  );
-  try {
-    const { status, stdout, stderr } = await nspawn(
-      ['-D', tree.path, '-M', `box${process.pid}`, '-q', '-b', '--timezone=off', '--console=pipe'],
-      { env: manager.env },
+for (const options of [[], ['--register=no']]) {
+  const how = options.join(' ') || 'registered';
+  withCgroups(`${how}: an init sees a cgroup below that of the scope as the root, and leaves no other`, async () => {
+    const scope = `nspawn-test-${process.pid}.scope`;
+    await using manager = await startManager('move', scope);
+    using tree = copyTree(busyboxTree());
+    const init = `${tree.path}/usr/sbin/init`;
+    // It is a symlink that would lead to the host's busybox.
+    rmSync(init);
+    writeFileSync(
+      init,
+      '#!/bin/sh\ncat /proc/self/cgroup\ncd /sys/fs/cgroup\nmkdir mine systemd/mine unified/mine 2>/dev/null\nexit 0\n',
+      {
+        mode: 0o755,
+        flag: 'wx',
+      },
     );
-    assert.equal([status, stderr], [0, '']);
-    const inside = stdout.split('\n').filter(line => /^\d+:(name=systemd)?:/.test(line));
-    assert.ok(inside.length > 0);
-    for (const line of inside) assert.match(line, /:\/$/);
-    // A cgroup that it was born in would be beside it.
-    for (const directory of managedCgroups()) {
-      assert.equal(
-        readdirSync(directory).filter(name => name.includes(`box${process.pid}`)),
-        [],
+    try {
+      const { status, stdout, stderr } = await nspawn(
+        ['-D', tree.path, '-M', `box${process.pid}`, '-q', '-b', '--timezone=off', '--console=pipe', ...options],
+        { env: manager.env },
       );
-      assert.ok(existsSync(`${directory}/${scope}/payload`));
+      assert.equal([status, stderr], [0, '']);
+      const inside = stdout.split('\n').filter(line => /^\d+:(name=systemd)?:/.test(line));
+      assert.ok(inside.length > 0);
+      for (const line of inside) assert.match(line, /:\/$/);
+      // A cgroup that it was born in would be beside it.
+      for (const directory of managedCgroups()) {
+        assert.equal(
+          readdirSync(directory).filter(name => name.includes(`box${process.pid}`)),
+          [],
+        );
+        assert.ok(existsSync(`${directory}/${scope}/payload`));
+      }
+    } finally {
+      for (const directory of managedCgroups()) await removeCgroup(`${directory}/${scope}`);
     }
-  } finally {
-    for (const directory of managedCgroups()) await removeCgroup(`${directory}/${scope}`);
-  }
-});
+  });
+}
 
 /** Removes a cgroup with those below it, as systemd does at the end of a unit, when its last process has gone. */
 async function removeCgroup(path: string): Promise<void> {
@@ -313,15 +327,18 @@ withCgroups('limits are properties of the scope, in whose cgroups is counted wha
 
 withCgroups('where nobody answers, an init and limits have cgroups of our own', async () => {
   await using manager = await startManager('nobody');
-  const { status, stdout, stderr } = await nspawn(
-    shell('cat /proc/self/cgroup', '--console=pipe', '--log-level=debug', '--tasks=99'),
-    { env: manager.env },
-  );
-  assert.is(status, 0);
+  const machine = `box${process.pid}`;
+  const words = shell('echo ready; read line', '-M', machine, '--console=pipe', '--log-level=debug', '--tasks=99');
+  const { child, outcome, until } = startNspawn(words, { env: manager.env });
+  await until('ready');
+  const inside = execFileSync('pgrep', ['--parent', `${child.pid}`, 'sh'], { encoding: 'utf8' }).trim();
+  const own = hierarchiesOf(Number(inside)).filter(({ controllers }) => /^$|pids/.test(controllers));
+  assert.ok(own.length > 0);
+  for (const { path } of own) assert.match(path, `nspawn-${machine}-`);
+  child.stdin!.end();
+  const { status, stderr } = await outcome;
+  assert.is(status, 1);
   assert.match(stderr, /the container is not registered/);
-  // The one of the controller is its root.
-  assert.match(stdout, /^\d+:(.*pids.*)?:\/$/m);
-  assert.match(stdout, /^0::\/$/m);
 });
 
 withCgroups('--keep-unit is refused in a user session', async () => {
