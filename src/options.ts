@@ -191,9 +191,13 @@ export interface ContainerOptions {
   networkZone?: string;
   /** File that stands for a network namespace, absolute. */
   networkNamespacePath?: string;
+  /** Where the container's scope unit is, such as 'web.slice'. */
   slice?: string;
+  /** NAME=VALUE properties of that unit, as `systemctl set-property` takes them. */
   properties?: string[];
+  /** Whether systemd-machined lists it. By default if there is one; true insists. */
   register?: boolean;
+  /** Stay in the unit that this process is in, rather than get a scope unit. */
   keepUnit?: boolean;
   linkJournal?: LinkJournal;
   selinuxContext?: string;

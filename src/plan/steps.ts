@@ -319,10 +319,9 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
     `making a veth link from ${name} (${address})${describeBridge(bridge)} to ${peer.name} (${peer.address}) in the container`,
   'make macvlan': ({ parent, name, address }) => `making a macvlan ${name} (${address}) on ${parent} for the container`,
   'make ipvlan': ({ parent, name }) => `making an ipvlan ${name} on ${parent} for the container`,
-  register: ({ as, isRequired, properties }) => {
-    const what = REGISTERING[as];
+  register: ({ as, properties }) => {
     const slice = properties.find(({ name }) => name === 'Slice')?.value;
-    return `${what}${slice === undefined ? '' : ` in ${slice}`}${isRequired ? '' : ', if there is one'}`;
+    return `${REGISTERING[as]}${slice === undefined ? '' : ` in ${slice}`}`;
   },
 };
 
