@@ -164,8 +164,8 @@ async function killAfter(at: number, moment: (isReady: Promise<unknown>) => Prom
   await ended;
   if (variant === 'image') await isFree(imagePath(at));
   if (variant === 'interface of the host') {
-    for (let tries = 0; tries < 100 && !isHere(lent(at)); tries++) await setTimeout(10);
-    if (!isHere(lent(at))) result.lost.push(`${lent(at)} is not back after a second`);
+    for (let tries = 0; tries < 1000 && !isHere(lent(at)); tries++) await setTimeout(10);
+    if (!isHere(lent(at))) result.lost.push(`${lent(at)} is not back`);
   }
   if (!pty || !before) return;
   let tries = 0;

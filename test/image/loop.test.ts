@@ -76,7 +76,7 @@ it('it goes with its last descriptor', async () => {
   device[Symbol.dispose]();
   assert.equal(loopsOf(file), [`loop${device.number}`]);
   closeSync(copy);
-  for (let tries = 0; loopsOf(file).length > 0 && tries < 100; tries++) await setTimeout(10);
+  for (let tries = 0; loopsOf(file).length > 0 && tries < 1000; tries++) await setTimeout(10);
   assert.equal(loopsOf(file), []);
 });
 
