@@ -1,7 +1,6 @@
 import { type CAC, cac } from 'cac';
 import { version } from '../../package.json';
 import { capabilityNames } from '../options/capabilities.ts';
-import { notYet } from '../options/check.ts';
 import { type Row, sections } from './options.ts';
 
 const width = 80;
@@ -30,7 +29,7 @@ function commandLine(): CAC {
   return cli;
 }
 
-/** The help's parts. What isn't supported yet is left out. */
+/** The help's parts. */
 function helpSections(): { title?: string; body: string }[] {
   const head = [
     'nspawn [OPTIONS...] [COMMAND [ARGUMENTS...]]',
@@ -41,21 +40,10 @@ function helpSections(): { title?: string; body: string }[] {
     'list the containers that run, run commands in them and end them, and show what',
     'a disk image holds: see nspawn VERB --help.',
   ];
-  const listed = sections.map(({ title, rows }) => ({ title, rows: rows.filter(isListed) }));
   return [
     { body: head.join('\n') },
-    ...listed
-      .filter(({ rows }) => rows.length > 0)
-      .map(({ title, rows }) => ({ title, body: rows.flatMap(helpLines).join('\n') })),
+    ...sections.map(({ title, rows }) => ({ title, body: rows.flatMap(helpLines).join('\n') })),
   ];
-}
-
-function isListed(row: Row): boolean {
-  return !notYet.some(({ option, fine }) => isAbout(option, row) && !fine);
-}
-
-function isAbout(option: string, row: Row): boolean {
-  return option === `--${row.name}`;
 }
 
 /** `-D, --directory <PATH>`, as cac wants it. */
@@ -68,8 +56,7 @@ function declaration({ letter, name, value, valueOptional }: Row): string {
 /** `  -D --directory=PATH       Root directory of the container`, with more lines where it is long. */
 function helpLines(row: Row): string[] {
   const left = `  ${synopsis(row)}`.padEnd(column - 1);
-  const fine = notYet.find(({ option }) => isAbout(option, row))?.fine;
-  const text = wrap(fine ? `${row.help} (so far only ${fine.join(' and ')})` : row.help);
+  const text = wrap(row.help);
   const beside = left.length < column ? `${left} ${text.shift()}` : left;
   return [beside, ...text.map(line => ' '.repeat(column) + line)];
 }

@@ -13,11 +13,21 @@ import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { payloadEnvironment } from '../execute/environment.ts';
 import { limitPieces } from '../execute/limits.ts';
-import { candidates, confinement, execFirst, identity, signals, startInit, streamCalls } from '../execute/payload.ts';
+import {
+  candidates,
+  confinement,
+  execFirst,
+  identity,
+  labelled,
+  signals,
+  startInit,
+  streamCalls,
+} from '../execute/payload.ts';
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
 import { readHostFile, readIfThere, readLink, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
 import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
+import { hasSelinux } from '../plan/selinux.ts';
 import type { Payload, SystemCallFilter } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
 import { cgroupDirectory } from './cgroup-directory.ts';
@@ -103,6 +113,8 @@ export async function joinContainer(
       writeHostFile(`${cgroupDirectory(hierarchy)}/cgroup.procs`, `${agent.pid}`),
     );
   }
+  // By the host's /proc: in the container's this process is not to be found.
+  for (const { doing, calls } of labelled(contextOf(record.pid))) attempt(doing, () => agent.run(calls));
   attempt(`joining the container ${record.machine}`, () =>
     agent.run([joinNamespaces(pidfd, otherNamespaces(record.pid))]),
   );
@@ -141,6 +153,13 @@ async function filterOf(machine: string, text: string, { chdir }: JoinOptions): 
   throw new Error(
     `running a command in ${machine}: the container's --system-call-filter= forbids ${refused}, without which none can be started`,
   );
+}
+
+/** The label of a container that has another one than this process, for SELinux. */
+function contextOf(pid: number): string | undefined {
+  if (!hasSelinux()) return undefined;
+  const [own, theirs] = ['self', pid].map(each => readHostFile(`/proc/${each}/attr/current`).toString());
+  return own === theirs ? undefined : theirs?.replace(/\0$/, '');
 }
 
 /** What holds for the container holds for the command: proc_pid_status(5). */

@@ -40,7 +40,7 @@ export function openHostObject(
       if (!ephemeral) throw new Error('it was not made');
       return ephemeral.clone('/', false);
     case 'scratch':
-      return scratch(object.readOnly, base);
+      return scratch(object, base);
     case 'file system':
       return image!.mount(object);
     case 'console':
@@ -96,10 +96,11 @@ function openNetworkNamespace(path: string): OwnedFd {
 }
 
 /** A new tmpfs, which belongs to this user and group. */
-function scratch(readOnly: boolean, owner: number): OwnedFd {
+function scratch({ readOnly, context }: Extract<HostObject, { kind: 'scratch' }>, owner: number): OwnedFd {
   const options = [
     { key: 'source', value: 'tmpfs' },
     { key: 'mode', value: '0755' },
+    ...(context === undefined ? [] : [{ key: 'context', value: context }]),
     ...(owner === 0 ? [] : ['uid', 'gid'].map(key => ({ key, value: `${owner}` }))),
   ];
   return mountFileSystem('tmpfs', options, readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME);

@@ -89,11 +89,21 @@ export function preparePayload(
     pieces: [
       ...(fromHere ? [] : limits),
       // What needs not pass the filter comes before it.
+      ...labelled(payload.selinuxContext),
       ...(payload.asPid2 ? [] : own),
       ...confinement(payload, inNamespace !== undefined),
       ...(payload.asPid2 ? [startInit('nspawn-init'), ...own] : []),
     ],
   };
+}
+
+/** The label for SELinux that the next program gets, and children of the caller: proc_pid_attr(5). */
+export function labelled(context: string | undefined): Piece[] {
+  if (context === undefined) return [];
+  const open = call('openat', AT.FDCWD, '/proc/self/attr/exec', O.WRONLY | O.CLOEXEC, 0);
+  const label = Buffer.from(`${context}\0`);
+  const write = call('write', resultOf(open), label, label.length);
+  return [{ doing: `setting the SELinux context ${context}`, calls: [open, write, call('close', resultOf(open))] }];
 }
 
 /** The agent stays above the payload, under this name, reaps, and passes signals on. */

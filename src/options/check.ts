@@ -22,21 +22,6 @@ import { parseNonEmpty, parseProperty } from './unit.ts';
 import { namingOption, takes, UsageError } from './usage-error.ts';
 import { parseOwnership, parsePrivateUsers } from './users.ts';
 
-/** An option whose work isn't built yet. */
-interface NotYet {
-  /** Its name on the command line. */
-  option: string;
-  key: keyof ContainerOptions;
-  /** The values that ask for nothing, so that they are fine; without this, every value asks for the work. */
-  fine?: readonly string[];
-}
-
-/** What is parsed and checked, and then refused. A row goes when its work is built; help and checks follow. */
-export const notYet: readonly NotYet[] = [
-  { option: '--selinux-context', key: 'selinuxContext' },
-  { option: '--selinux-apifs-context', key: 'selinuxApifsContext' },
-];
-
 /** Options that can't go together, and what to say of them. */
 const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
   [o => o.boot && o.asPid2, '--boot and --as-pid2 may not be combined'],
@@ -141,8 +126,6 @@ export function checkOptions(options: ContainerOptions): void {
   const ids = options.credentials?.map(({ id }) => id) ?? [];
   const twice = ids.find((id, at) => ids.indexOf(id) !== at);
   if (twice !== undefined) throw new UsageError(`the credential ${twice} is given more than once`);
-  const missing = notYet.find(row => asksFor(row, options));
-  if (missing) throw new UsageError(`${describe(missing, options)} is not supported yet`);
 }
 
 /** Whether interfaces are asked for, other than the veth link. */
@@ -160,16 +143,4 @@ const wordOf = (users: ContainerOptions['privateUsers']): string | undefined =>
 function checkAssignment(text: string): void {
   if (!text.includes('=')) throw takes('NAME=VALUE', text);
   parseAssignment(text);
-}
-
-function asksFor(row: NotYet, options: ContainerOptions): boolean {
-  const value = options[row.key];
-  if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) return false;
-  return !row.fine?.includes(String(value));
-}
-
-/** `--network-veth`, or with the value where other values are fine: `--link-journal=host`. */
-function describe(row: NotYet, options: ContainerOptions): string {
-  const value = options[row.key];
-  return row.fine ? `${row.option}=${value === true ? 'yes' : value}` : row.option;
 }

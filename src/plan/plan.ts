@@ -79,6 +79,10 @@ async function completePlan(asked: ContainerOptions, console: Plan['console'], i
     const { systemCallFilter } = await import('./system-call-filter.ts');
     plan.payload.filter = await systemCallFilter(options, plan.payload);
   }
+  if (options.selinuxContext !== undefined || options.selinuxApifsContext !== undefined) {
+    const { withSelinux } = await import('./selinux.ts');
+    plan = withSelinux(plan, options);
+  }
   return plan;
 }
 

@@ -16,8 +16,8 @@ import type { Registration } from './registration.ts';
 export type HostObject =
   /** A copy of a mount tree; `inRoot` says that the path is one inside the container's root directory. */
   | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean; mapped?: boolean }
-  /** An empty file system in memory that goes with the container. */
-  | { kind: 'scratch'; readOnly: boolean }
+  /** An empty file system in memory that goes with the container; `context` is its label for SELinux. */
+  | { kind: 'scratch'; readOnly: boolean; context?: string }
   | FileSystem
   /** The root of --ephemeral, made before; `path` is what it is made of. */
   | { kind: 'ephemeral'; path: string; mapped?: boolean }
@@ -217,6 +217,8 @@ export interface Payload {
   cpuAffinity?: number[];
   oomScoreAdjust?: number;
   personality?: string;
+  /** Its label for SELinux. */
+  selinuxContext?: string;
 }
 
 /** Where records of the host's users are: nss-systemd(8). */

@@ -24,8 +24,12 @@ const COMMAND_LINES: [mistake: string, args: string[], names: RegExp][] = [
   ['an unknown option', ['--no-such-option'], /--no-such-option/],
   ['an option without its value', ['-D'], /--directory=/],
   ['a value that is none', ['--console=loud'], /--console=.*"loud"/],
+  [
+    'a label where nobody knows it',
+    ['-Z', 'nonsense', '-D', '/', '--volatile=yes', 'true'],
+    /--selinux-context=.*no SELinux|context nonsense.*EINVAL/,
+  ],
   ['options that exclude each other', ['-b', '-a'], /--boot.*--as-pid2/],
-  ['an option that is not there yet', ['--selinux-context=a'], /--selinux-context/],
   ['a root directory that is not there', ['-D', '/no/such/tree', 'true'], /\/no\/such\/tree/],
   ['a root directory that is a file', ['-D', '/etc/passwd', 'true'], /\/etc\/passwd/],
   ['a machine that is not there', ['-M', 'no-such-machine', 'true'], /\/var\/lib\/machines\/no-such-machine/],

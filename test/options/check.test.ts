@@ -50,17 +50,6 @@ for (const [options, line] of conflicts) {
   });
 }
 
-const notYet: [options: ContainerOptions, option: string][] = [
-  [{ selinuxContext: 'a' }, '--selinux-context'],
-  [{ selinuxApifsContext: 'a' }, '--selinux-apifs-context'],
-];
-
-for (const [options, option] of notYet) {
-  test(`does not support ${JSON.stringify(options)} yet`, () => {
-    assert.is(complaint(impliedOptions(options)), `${option} is not supported yet`);
-  });
-}
-
 const fine: ContainerOptions[] = [
   {},
   { directory: '/', machine: 'a', privateNetwork: true, command: ['ls'] },

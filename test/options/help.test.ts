@@ -2,7 +2,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { printHelp, printVersion } from '../../src/cli/help.ts';
 import { sections } from '../../src/cli/options.ts';
-import { notYet } from '../../src/options/check.ts';
 
 /** What `print` writes. */
 function written(print: () => void): string {
@@ -39,15 +38,14 @@ test('shows options in sections, with letter, value and description', () => {
   assert.ok(lines.indexOf('Execution:') < lines.indexOf('Mounts:'));
 });
 
-test('lists each option that works once, and none that is not supported yet', () => {
+test('lists each option once', () => {
   const listed = lines.flatMap(line => /^ {2}(-\w| {2}) --([\w-]+)/.exec(line)?.[2] ?? []);
   const missing = sections
     .flatMap(section => section.rows)
     .map(row => row.name)
     .filter(name => name !== undefined && !listed.includes(name));
   assert.is(new Set(listed).size, listed.length);
-  const unsupported = notYet.filter(row => !row.fine).map(row => row.option.slice(2));
-  assert.equal(missing.sort(), unsupported.sort());
+  assert.equal(missing, []);
 });
 
 test('names and letters are each used once', () => {
