@@ -207,7 +207,7 @@ test('errors are written as a person would write the calls', () => {
     ],
     [call('fcntl', 9999, 2, 1), 'fcntl(9999, F_SETFD, 1): Bad file descriptor (EBADF)'],
     [call('mount', null, '/no', null, 4096, null), 'mount(NULL, "/no", NULL, MS_BIND, NULL): '],
-    [call('prctl', 4, 99, 0, 0, 0), 'prctl(4, 99, 0, 0, 0): Invalid argument (EINVAL)'],
+    [call('prctl', 4, 99, 0, 0, 0), 'prctl(PR_SET_DUMPABLE, 99, 0, 0, 0): Invalid argument (EINVAL)'],
     [
       call('execve', '/no', ['a', 'b "c"'], ['X=1']),
       'execve("/no", ["a", "b \\"c\\""], ["X=1"]): No such file or directory (ENOENT)',
