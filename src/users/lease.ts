@@ -25,6 +25,8 @@ export interface Lease extends Disposable {
 export function takeLease(base: number): Lease | undefined {
   const path = `${DIRECTORY}/${base}`;
   using undo = new DisposableStack();
+  // A janitor that is yet to be started takes a while: it is there before the file is.
+  using _ = entrust([], () => []);
   const file = lock(path);
   if (!file) return undefined;
   undo.use(file);

@@ -36,13 +36,22 @@ const VARIANTS = [
     'volatile overlay',
     'limits',
     'private network',
+    'users of its own',
     'booting',
     'terminal',
     'image',
     'image, volatile',
     'image, ephemeral',
   ],
-  ...['veth link', 'zone', 'interface of the host', 'ephemeral', 'template', 'ephemeral, on btrfs'],
+  ...[
+    'veth link',
+    'zone',
+    'interface of the host',
+    'ephemeral',
+    'ephemeral, with users of its own',
+    'template',
+    'ephemeral, on btrfs',
+  ],
 ];
 for (const variant of VARIANTS) {
   const itRuns = variant.includes('btrfs') ? needs([root, busybox, tool('unshare'), loopMount('btrfs')]) : it;

@@ -101,11 +101,16 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
   'volatile overlay': () => () => running('--volatile=overlay'),
   limits: () => () => running('--read-only', '--memory=64M', '--cpus=1', '--tasks=50'),
   'private network': () => () => running('--read-only', '--private-network'),
+  'users of its own': () => at => running('--read-only', '-U', '-M', `kill${at}`, '--private-network'),
   booting() {
     const trees = Array.from({ length: AT_A_TIME }, bootable);
     return at => options(trees[at]!, '-b');
   },
   ephemeral: onTree,
+  'ephemeral, with users of its own'() {
+    const plain = onTree();
+    return () => ['-U', ...plain()];
+  },
   'ephemeral, on btrfs': onSubvolume,
   template: onCopy,
   terminal: () => () => running('--read-only', '--console=interactive'),
@@ -218,6 +223,11 @@ if (variant === 'interface of the host') {
   using connection = new Connection(openNetlink());
   for (let at = 0; at < AT_A_TIME; at++) connection.execute(deleteLink(`peer${at}`));
 }
+// The ids that they had are nobody's.
+const LEASES = '/run/systemd/nspawn-uid';
+const leases = () => (existsSync(LEASES) ? readdirSync(LEASES) : []);
+for (let tries = 0; tries < 200 && leases().length > 0; tries++) await setTimeout(50);
+result.lost.push(...leases());
 if (variant === 'template') {
   for (let tries = 0; tries < 200 && halfCopies().length > 0; tries++) await setTimeout(50);
   result.lost.push(...halfCopies());
