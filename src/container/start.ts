@@ -12,34 +12,21 @@ import { makeHome } from '../execute/home.ts';
 import { type Origins, openHostObject, openSource } from '../execute/host-objects.ts';
 import { type PreparedPayload, preparePayload, runPayload, type Streams } from '../execute/payload.ts';
 import { carryOut } from '../execute/setup.ts';
-import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import { ROOT_USER, type RunInTree } from '../execute/user.ts';
 import { writeHostFile } from '../host.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { Logger } from '../log.ts';
-import { homeInContainer } from '../plan/bind-users.ts';
-import { isUnified } from '../plan/cgroups.ts';
-import {
-  describeObject,
-  type HostObject,
-  type InterfaceAction,
-  isInRoot,
-  type Payload,
-  type Plan,
-  type RegisterStep,
-  type StepAction,
-  type Users,
-} from '../plan/steps.ts';
+import { describeObject, type HostObject, isInRoot, type Plan, type Users } from '../plan/steps.ts';
 import type { HostUnit } from '../registration/host-unit.ts';
-import type { Registry } from '../registration/registry.ts';
-import { systemBusAddress } from '../registration/system-bus.ts';
-import { containerView, viewRoot } from '../root-view.ts';
-import type { BoundUser } from '../users/bound-users.ts';
+import { viewRoot } from '../root-view.ts';
 import type { Progress } from '../users/shift-tree.ts';
 import type { EphemeralRoot } from './ephemeral.ts';
 import { type ListenFd, passableFds, withListenFds } from './listen-fds.ts';
 import { lockTree } from './lock.ts';
-import type { PayloadCgroups } from './payload-cgroups.ts';
+import { openMembership } from './membership.ts';
+import { payloadUser } from './payload-user.ts';
 import { forgetContainer } from './record.ts';
+import { loadStepModules } from './step-modules.ts';
 import type { Usage } from './usage.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
@@ -128,15 +115,12 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     passableFds(listenFds).map(each => objects.use(each).fd),
   );
 
-  const registry = await openRegistry(plan, resources, log);
-  const makeCgroups = await cgroupMaker(plan, ids?.base, resources, log);
-  // One that gets a scope unit has them there.
-  let cgroups = registry?.makesScope ? undefined : makeCgroups?.();
+  const membership = await openMembership(plan, ids?.base, resources, log);
   const agentOptions = {
     namespaces: namespaces(plan),
     fds: [...fds.values(), ...passed, ...streamFds],
     dieWithParent: true,
-    ...(cgroups?.unified !== undefined && { cgroup: cgroups.unified }),
+    ...(membership.unified !== undefined && { cgroup: membership.unified }),
   };
   const { startWithoutRoot } = maps ? await import('../users/start-without-root.ts') : {};
   const { users } = plan;
@@ -149,59 +133,33 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   using agent = agents?.inside ?? startAgent(agentOptions);
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
-  const adopt = () => attempt('moving the container into its cgroups', () => cgroups?.adopt(agent.pid, agent.pidfd));
-  adopt();
+  membership.adopt(agent);
   for (const { object, upper } of hostLayers(plan)) {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
   }
-  const has = (kind: StepAction['do']) => plan.steps.some(({ action }) => action.do === kind);
-  const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
-  const { linkJournal } = has('link journal') ? await import('../execute/link-journal.ts') : {};
-  const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
-  const network = openNetwork?.({ agent, outside, keep: resources, log });
-  const hasIdmaps = plan.steps.some(({ action }) => action.do === 'bind' && action.idmap);
-  const { idmapBindFor } = hasIdmaps ? await import('../users/bind-idmap.ts') : {};
-  const idmapBind = idmapBindFor?.(ids ?? IDS_OF_HOST);
-  const bound = agents?.bound ?? [];
-  const { recordWriter } = bound.length > 0 ? await import('../execute/user-records.ts') : {};
-  const { IMAGE_STEPS: imageSteps } = image ? await import('../execute/image-steps.ts') : {};
-  let unit: HostUnit | undefined;
-  const register = () => {
-    unit = registry?.register(agent.pid, ids?.base);
-    if (unit || !registry?.makesScope) return;
-    cgroups = makeCgroups?.();
-    if (cgroups?.unified !== undefined) writeHostFile(`/proc/self/fd/${cgroups.unified}/cgroup.procs`, `${agent.pid}`);
-    adopt();
-  };
+  const loaded = await loadStepModules(plan, { agent, agents, ids, keep: resources, log });
   let prepared: PreparedPayload | undefined;
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
-  const writeUserRecords = recordWriter?.(bound);
-  const loaded = { imageSteps, bringLoopbackUp, linkJournal, network, idmapBind, register, writeUserRecords };
-  carryOut(plan.steps, { ...setup, ...loaded }, () => {
+  const register = () => membership.register(agent);
+  carryOut(plan.steps, { ...setup, ...loaded, register }, () => {
     resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
     prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
   });
   if (outside) endSoon(outside);
 
-  // Now that all nodes are made.
-  if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
+  await membership.restrictDevices();
 
-  const found = await resolveUser(plan.payload, agent.pid, bound, command =>
-    runInTree(
-      command,
-      image,
-      ids && {
-        base: ids.base,
-        count: ids.count,
-        ownership: agents?.ownership === 'map' ? 'map' : 'off',
-        bound: [],
-      },
-    ),
-  );
-  const user = users ? withinUsers(found, users) : found;
-  if (found !== ROOT_USER) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
+  const ownUsers: Users | undefined = ids && {
+    base: ids.base,
+    count: ids.count,
+    ownership: agents?.ownership === 'map' ? 'map' : 'off',
+    bound: [],
+  };
+  const askTree: RunInTree = command => runInTree(command, image, ownUsers);
+  const user = await payloadUser(plan, agent.pid, agents?.bound ?? [], askTree);
+  if (user.name !== ROOT_USER.name) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (secrets && credentials)
     attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));
   if (idOf(user.uid) !== 0 && console) {
@@ -220,20 +178,8 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   agent.detach();
   resources.use(owned(agent.pidfd));
   const { pid, pidfd } = agent;
-  const usage = plan.limits && (unit?.usage ?? cgroups?.usage);
-  return { pid, pidfd, unit, resources: resources.move(), ...(usage && { usage }) };
-}
-
-/** Who the container is registered with, if the plan wants that; undefined where there is nobody. */
-async function openRegistry(plan: Plan, keep: DisposableStack, log: Logger): Promise<Registry | undefined> {
-  const step = plan.steps.find(({ action }) => action.do === 'register') as RegisterStep | undefined;
-  if (!step) return undefined;
-  if (!step.action.isRequired && systemBusAddress() === undefined) {
-    log.debug('the container is not registered: there is no system bus');
-    return undefined;
-  }
-  const registration = await import('../registration/registry.ts');
-  return await registration.openRegistry(step, plan, keep, log);
+  const usage = membership.usage();
+  return { pid, pidfd, unit: membership.unit, resources: resources.move(), ...(usage && { usage }) };
 }
 
 /** How long an agent that is not needed any more may take to end before it is waited for, in milliseconds. */
@@ -244,9 +190,6 @@ function endSoon(agent: Agent): void {
   signalProcess(agent.pidfd, SIG.KILL);
   setTimeout(() => agent[Symbol.dispose](), END_MS).unref();
 }
-
-/** Those that users who are the host's have. */
-const IDS_OF_HOST = { base: 0, count: 0x10000 };
 
 /** Opens what the container gets of the host, of a kind; `opened` owns it. */
 function openObjects(
@@ -265,41 +208,6 @@ function openObjects(
   return fds;
 }
 
-const INTERFACES: InterfaceAction['do'][] = ['move interface', 'make veth link', 'make macvlan', 'make ipvlan'];
-
-/** Loads what makes cgroups for a container, if it gets some, whose root is `owner`. They go with `keep`. */
-async function cgroupMaker(
-  plan: Plan,
-  owner: number | undefined,
-  keep: DisposableStack,
-  log: Logger,
-): Promise<(() => PayloadCgroups) | undefined> {
-  const { shareSystem, cgroups, payload } = plan;
-  // Only version 2 can kill what is in a cgroup.
-  if (shareSystem && !cgroups.some(isUnified)) {
-    log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
-  }
-  if (cgroups.length === 0) return undefined;
-  const { makePayloadCgroups } = await import('./payload-cgroups.ts');
-  const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
-  return () => {
-    const made = keep.use(makePayloadCgroups(plan));
-    if (owner !== undefined) made.give(owner);
-    makeRoomForInotify?.(made.others + 1, log);
-    return made;
-  };
-}
-
-async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {
-  const { allowedDevices } = await import('../plan/devices.ts');
-  try {
-    cgroups.restrictDevices(allowedDevices(plan));
-  } catch (error) {
-    // As systemd has it: kernels without such programs, and containers that may not load any, run it all the same.
-    log.warn(`holding the container to the devices that it is given: ${(error as Error).message}`);
-  }
-}
-
 function namespaces({ shareSystem, privateNetwork }: Plan): bigint {
   const own = shareSystem ? 0n : CLONE.NEWIPC | CLONE.NEWPID | CLONE.NEWUTS;
   return CLONE.NEWNS | own | (privateNetwork ? CLONE.NEWNET : 0n);
@@ -312,29 +220,4 @@ function hostLayers({ steps, hostObjects }: Plan) {
     const object = hostObjects[action.upper.object];
     return object?.kind === 'tree' ? [{ object, upper: action.upper }] : [];
   });
-}
-
-/** The payload's user, if the container has such ids. Throws an Error. */
-function withinUsers(user: User, { count, maps }: Users): User {
-  const missing = [user.uid, user.gid, ...(user.groups ?? [])].find(id => id >= count);
-  if (missing !== undefined) {
-    throw new Error(
-      `becoming the user ${user.name}: of the users and groups of its own the container has only 0 to ${count - 1}, not ${missing}; see --private-users=`,
-    );
-  }
-  // Who has only one group may not give others up: user_namespaces(7), "Interaction with system calls…".
-  return maps && count === 1 ? { ...user, groups: undefined } : user;
-}
-
-async function resolveUser(
-  { user }: Payload,
-  pid: number,
-  bound: readonly BoundUser[],
-  runInTree: RunInTree,
-): Promise<User> {
-  if (isRoot(user)) return user === 'root' ? ROOT_USER : { ...ROOT_USER, name: user };
-  const id = bound.find(({ name }) => name === user)?.id;
-  if (id !== undefined) return { name: user, uid: id, gid: id, groups: [id], home: homeInContainer(user) };
-  using container = containerView(pid);
-  return lookUpUser(user, container) ?? (await askGetent(user, runInTree));
 }

@@ -1,0 +1,40 @@
+/** Who the payload runs as, by the container's own users. */
+import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import { homeInContainer } from '../plan/bind-users.ts';
+import type { Plan, Users } from '../plan/steps.ts';
+import { containerView } from '../root-view.ts';
+import type { BoundUser } from '../users/bound-users.ts';
+
+/**
+ * Looks the payload's user up in the container, whose first process is `pid`, where `bound` users of the host are known.
+ * Throws an Error that says why the payload can't be this user.
+ */
+export async function payloadUser(
+  { payload, users }: Plan,
+  pid: number,
+  bound: readonly BoundUser[],
+  runInTree: RunInTree,
+): Promise<User> {
+  const user = await findUser(payload.user, pid, bound, runInTree);
+  return users ? withinUsers(user, users) : user;
+}
+
+async function findUser(name: string, pid: number, bound: readonly BoundUser[], runInTree: RunInTree): Promise<User> {
+  if (isRoot(name)) return name === 'root' ? ROOT_USER : { ...ROOT_USER, name };
+  const id = bound.find(each => each.name === name)?.id;
+  if (id !== undefined) return { name, uid: id, gid: id, groups: [id], home: homeInContainer(name) };
+  using container = containerView(pid);
+  return lookUpUser(name, container) ?? (await askGetent(name, runInTree));
+}
+
+/** The user, if the container has such ids. Throws an Error. */
+function withinUsers(user: User, { count, maps }: Users): User {
+  const missing = [user.uid, user.gid, ...(user.groups ?? [])].find(id => id >= count);
+  if (missing !== undefined) {
+    throw new Error(
+      `becoming the user ${user.name}: of the users and groups of its own the container has only 0 to ${count - 1}, not ${missing}; see --private-users=`,
+    );
+  }
+  // Who has only one group may not give others up: user_namespaces(7), "Interaction with system calls…".
+  return maps && count === 1 ? { ...user, groups: undefined } : user;
+}
