@@ -9,6 +9,8 @@ import { syscallNumber } from './machine.ts';
 /** The oldest kernel with all that is needed: the file cgroup.kill came last, after mount_setattr(2) in 5.12. */
 const OLDEST_KERNEL = '5.14';
 const NO_SUCH_CALL = `; nspawn needs Linux ${OLDEST_KERNEL} or newer, and no system call filter that hides its calls`;
+/** All that it is asked for is known since Linux 5.7: clone3(2). */
+const NO_SUCH_CLONE = `; nspawn needs Linux ${OLDEST_KERNEL} or newer, with all kinds of namespaces`;
 
 /**
  * A system call that failed. `message` has the call with its arguments, and the error's text and name; for a call that
@@ -24,13 +26,19 @@ export class SyscallError extends Error {
   readonly text: string;
 
   constructor(failed: Call, error: Errno) {
-    super(`${formatCall(failed)}: ${error.text} (${error.name})${error.name === 'ENOSYS' ? NO_SUCH_CALL : ''}`);
+    super(`${formatCall(failed)}: ${error.text} (${error.name})${hint(failed, error)}`);
     this.name = 'SyscallError';
     this.call = failed;
     this.errno = error.number;
     this.code = error.name;
     this.text = error.text;
   }
+}
+
+/** What an error is likely to mean. */
+function hint({ name }: Call, error: Errno): string {
+  if (error.name === 'ENOSYS') return NO_SUCH_CALL;
+  return name === 'clone3' && error.name === 'EINVAL' ? NO_SUCH_CLONE : '';
 }
 
 /** Sees each call and its result (-errno for an error) when set; what --log-level=trace shows. */

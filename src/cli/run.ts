@@ -130,6 +130,8 @@ async function runOnce(
   log.rawTerminal = isTerminal(2) && (forwarder?.savedTerminals().length ?? 0) > 0;
   const ended = container.ending ?? (await container.exited);
   await forwarder?.finish();
+  // As systemd-nspawn does it: what is left in a terminal that nobody has read.
+  if (pty && mode === 'passive') await forward(pty.master.fd, 'read-only', container).finish();
   log.rawTerminal = false;
   return { ...ended, machine: container.machine };
 }
