@@ -2,7 +2,6 @@
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
 import { makeDirectories, openInRoot } from '../../syscalls/file.ts';
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { syscall } from '../../syscalls/syscall.ts';
@@ -61,7 +60,7 @@ export function passCredentials(agent: Agent, credentials: readonly Loaded[], { 
     const open = call('openat', mount, id, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC, 0o400);
     const [file] = agent.run([open, call('fchownat', resultOf(open), '', uid, gid, AT.EMPTY_PATH)]);
     // Written from here: a secret in memory that is shared with agents would be there for the next one, too.
-    using copy = owned(syscall('pidfd_getfd', agent.pidfd, file!, 0));
+    using copy = agent.takeFd(file!);
     write(copy.fd, Buffer.from(value));
     agent.run([call('close', file!)]);
   }

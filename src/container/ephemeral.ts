@@ -199,7 +199,7 @@ function cloneInAgent(agent: Agent, path: string, recursive: boolean): OwnedFd {
   const copy = cloneTree(source, '', { recursive });
   const fd = agent.run([source, copy, call('close', resultOf(source))])[1]!;
   try {
-    return owned(passableFd(syscall('pidfd_getfd', agent.pidfd, fd, 0)));
+    return agent.takeFd(fd);
   } finally {
     agent.run([call('close', fd)]);
   }

@@ -2,7 +2,6 @@
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
 import {
   deviceNumber,
   type FileStatus,
@@ -15,7 +14,6 @@ import {
   typeName,
 } from '../../syscalls/file.ts';
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
-import { syscall } from '../../syscalls/syscall.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import { describeObject, type Plan, type StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
@@ -133,7 +131,7 @@ const USER_ATTRIBUTES = [{ key: 'userxattr' }];
 
 /** Gives one agent a descriptor of another; returns its number. */
 function handOver(fd: number, from: Agent, to: Agent): number {
-  using copy = owned(syscall('pidfd_getfd', from.pidfd, fd, 0));
+  using copy = from.takeFd(fd);
   return to.sendFds([copy.fd])[0]!;
 }
 

@@ -5,7 +5,6 @@
  */
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
 import {
   attachMount,
@@ -19,7 +18,6 @@ import {
 } from '../../syscalls/mount.ts';
 import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { unixAddress } from '../../syscalls/socket.ts';
-import { syscall } from '../../syscalls/syscall.ts';
 import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '../plan/steps.ts';
 import { enterRoot, enterRootBeside, followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
@@ -182,7 +180,7 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
       calls,
       // A reader of /proc/kmsg shall wait, as on a host: so the fifo always has a writer, which is us.
       after: (results, { agent, keep }) => {
-        keep.use(owned(syscall('pidfd_getfd', agent.pidfd, results[opened]!, 0)));
+        keep.use(agent.takeFd(results[opened]!));
       },
     };
   },

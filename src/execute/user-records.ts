@@ -2,7 +2,6 @@
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { call } from '../../syscalls/call.ts';
 import { AT, O } from '../../syscalls/constants.ts';
-import { owned } from '../../syscalls/fd.ts';
 import { openInRoot } from '../../syscalls/file.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { readIfThere } from '../host.ts';
@@ -22,7 +21,7 @@ function writeUserRecords(agent: Agent, users: readonly BoundUser[]): void {
       call('symlinkat', name, directory!, link),
     ]);
     // Written from here: a hash in memory that is shared with agents would be there for the next one, too.
-    using copy = owned(syscall('pidfd_getfd', agent.pidfd, file!, 0));
+    using copy = agent.takeFd(file!);
     const bytes = Buffer.from(content);
     // As a struct, of which a trace shows the size only.
     syscall('write', copy.fd, { bytes, pointers: [] }, bytes.length);

@@ -68,8 +68,7 @@ export function openNetwork({ agent, outside, keep, log }: NetworkOptions): (act
   return action => (WORK[action.do] as (action: InterfaceAction, network: Network) => void)(action, network);
 }
 
-const socketOf = (agent: Agent): OwnedFd =>
-  owned(syscall('pidfd_getfd', agent.pidfd, agent.run([makeNetlinkSocket]).at(-1)!, 0));
+const socketOf = (agent: Agent): OwnedFd => agent.takeFd(agent.run([makeNetlinkSocket]).at(-1)!);
 
 /** What root of a user namespace has made, has no rights in the host's network: netlink_capable() in the kernel. */
 function socketFromOutside(outside: Agent, pid: number): OwnedFd {

@@ -1,9 +1,7 @@
 /** Whose the files of a bind look like: idmap, rootidmap and owneridmap of --bind=. */
 import type { Agent } from '../../syscalls/agent/agent.ts';
-import { owned } from '../../syscalls/fd.ts';
 import { fileStatus } from '../../syscalls/file.ts';
 import { type IdRange, makeUserNamespace } from '../../syscalls/idmap.ts';
-import { syscall } from '../../syscalls/syscall.ts';
 import type { BindIdmap } from '../options.ts';
 import { type IdmapSource, idmapTree } from './idmap.ts';
 import type { IdsOfHost } from './namespace.ts';
@@ -25,7 +23,7 @@ export const idmapBindFor =
   (ids: IdsOfHost): IdmapBind =>
   ({ agent, mount, source }, idmap, covered) => {
     // Only this process has the right to it for file systems that the container may not mount.
-    using copy = owned(syscall('pidfd_getfd', agent.pidfd, mount, 0));
+    using copy = agent.takeFd(mount);
     const { uid } = fileStatus(copy.fd);
     using users = makeUserNamespace([bindMap(idmap, ids, uid, covered)]);
     idmapTree(copy.fd, users.fd, source, true);

@@ -5,7 +5,7 @@
 import { allowing, type Call, call } from '../call.ts';
 import { AF, MSG, O, SOCK } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
-import { closeFd, passableFd, readableWithin } from '../fd.ts';
+import { closeFd, type OwnedFd, owned, passableFd, readableWithin } from '../fd.ts';
 import { formatCall } from '../format.ts';
 import { endingOf, keepExitStatuses, killAndReap, openProcess } from '../process.ts';
 import { receiveFds, sendFds } from '../socket.ts';
@@ -63,6 +63,8 @@ export interface Agent extends Disposable {
   send(calls: readonly Call[]): () => number[];
   /** Sends descriptors; returns the numbers that the agent has them under. */
   sendFds(fds: readonly number[]): number[];
+  /** A copy of one of the agent's descriptors, under a number that another agent can have. Throws SyscallError. */
+  takeFd(fd: number): OwnedFd;
   /** Has the agent's own descriptor, 3, under another number, which goes by itself when it executes a program. */
   moveControl(to: number): void;
   /**
@@ -284,6 +286,29 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       const [forked] = run([allowing(forking), ...given.map(fd => call('close', fd)), ...calls]);
       if (forked! < 0) throw new SyscallError(forking, errnoByNumber(-forked!));
       return channel.connect({ pid: forked!, pidfd: openProcess(forked!) }, longestBatch);
+    },
+    takeFd(fd) {
+      const taken = perform(allowing(call('pidfd_getfd', pidfd, fd, 0), 'EPERM'));
+      if (taken >= 0) return owned(passableFd(taken));
+      // Where nobody may look into others (Yama's ptrace_scope 3, ptrace(2)) the agent has to send it.
+      const send = sendFds(agentsControl, [fd]);
+      const receive = receiveFds(control, 1);
+      const batch = write([send]);
+      batch.startAt(0);
+      start(batch);
+      if (!readableWithin(control, longestBatch)) throw lose(`is stuck since ${longestBatch} s in`, batch);
+      perform(allowing(receive.call));
+      const [received] = receive.fds();
+      // Without a descriptor that was the answer, or the end.
+      if (received === undefined) {
+        const result = batch.result(0);
+        throw result === undefined ? died(batch) : new SyscallError(send, errnoByNumber(-result));
+      }
+      using undo = new DisposableStack();
+      const copy = undo.use(owned(passableFd(received)));
+      if (!isAnswered(batch)) throw died(batch);
+      undo.move();
+      return copy;
     },
     moveControl(to) {
       run([call('dup3', agentsControl, to, O.CLOEXEC)]);

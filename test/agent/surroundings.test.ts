@@ -76,6 +76,10 @@ test('a kernel that is too old is one clear line, with the call it lacks', () =>
   }
 });
 
+test('where nobody may take descriptors from others, the agent sends them', () => {
+  assert.is(outcome([], 'taking.ts'), 'taken, taken, sendmsg: Bad file descriptor (EBADF)');
+});
+
 test('a clone3 that does not know all flags is told as what it is, an old kernel', () => {
   // A filter can't play that kernel: the runtime starts its threads by clone3, too.
   const error = new SyscallError(call('clone3', 0), { name: 'EINVAL', number: 22, text: 'Invalid argument' });
