@@ -67,8 +67,8 @@ export async function startWithUsers(container: WithUsers, options: AgentOptions
   undo.use(inside);
   ids.belongsTo(inside.pidfd);
   using namespace = openUserNamespace(inside.pid);
-  const ownership = settleOwnership(container, namespace.fd);
-  if (ownership === 'chown') await giveTree(container);
+  const { ownership, whyNotMapped } = settleOwnership(container, namespace.fd);
+  if (ownership === 'chown') await giveTree(container, whyNotMapped);
   undo.move();
   return { outside, inside, ownership, bound };
 }
@@ -82,18 +82,21 @@ function placeBoundUsers({ plan, ids, root }: WithUsers): BoundUser[] {
 }
 
 /** Settles on how the tree comes to belong to the container's users, and shows it as theirs if it is to be so. */
-function settleOwnership({ plan, ids, fds, root, log }: WithUsers, namespace: number): Ownership {
+function settleOwnership(
+  { plan, ids, fds, root, log }: WithUsers,
+  namespace: number,
+): { ownership: Ownership; whyNotMapped?: string } {
   const { base: asked, ownership } = plan.users;
-  if (ownership === 'off' || ownership === 'chown') return ownership;
+  if (ownership === 'off' || ownership === 'chown') return { ownership };
   // What has been changed already is not shown as belonging to yet others: as with systemd-nspawn.
   const ofTree = typeof asked === 'number' ? 0 : baseOfTree(fileStatus(root));
   if (ofTree !== 0) {
-    if (ownership === 'auto') return 'chown';
+    if (ownership === 'auto') return { ownership: 'chown' };
     throw new Error(
       `mapping the user ids of ${plan.directory}: its files belong to the user ids from ${ofTree} on already; use --private-users-ownership=chown`,
     );
   }
-  if (ids.base === 0) return 'map';
+  if (ids.base === 0) return { ownership: 'map' };
   const mapped = Object.entries(plan.hostObjects).flatMap(([key, object]) => {
     const fd = fds.get(key);
     return fd !== undefined && 'mapped' in object ? [{ fd, object }] : [];
@@ -104,11 +107,12 @@ function settleOwnership({ plan, ids, fds, root, log }: WithUsers, namespace: nu
       map(fd, object, plan, namespace);
     } catch (error) {
       if (ownership === 'map') throw error;
-      if (i === 0) return 'chown';
-      log.warn((error as Error).message);
+      const whyNotMapped = (error as Error).message;
+      if (i === 0) return { ownership: 'chown', whyNotMapped };
+      log.warn(whyNotMapped);
     }
   }
-  return 'map';
+  return { ownership: 'map' };
 }
 
 function map(mount: number, object: HostObject, plan: Plan, namespace: number): void {
@@ -128,14 +132,17 @@ function sourceOf(object: HostObject, { directory }: Plan): { path: string } | {
 const NO_OWNERS: readonly string[] = ['vfat', 'exfat'];
 
 /** Gives the files to them for good, unless this container is to leave them alone. */
-async function giveTree({ plan, ids, fds, root, log, progress }: WithUsers): Promise<void> {
+async function giveTree(
+  { plan, ids, fds, root, log, progress }: WithUsers,
+  whyNotMapped: string | undefined,
+): Promise<void> {
   const { isShifted, shiftTree } = await import('./shift-tree.ts');
   const { directory: path, lock, hostObjects } = plan;
   const { base, count }: IdsOfHost = ids;
   if (lock !== 'exclusive') {
     if (isShifted(root, base)) return;
     throw new Error(
-      `giving the files of ${path} to the user ids from ${base} on: this container writes nothing to them; start it once without --read-only and --volatile`,
+      `giving the files of ${path} to the user ids from ${base} on: this container writes nothing to them; start it once without --read-only and --volatile${whyNotMapped ? ` (${whyNotMapped})` : ''}`,
     );
   }
   if (!plan.isImage) {

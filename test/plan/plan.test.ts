@@ -52,6 +52,50 @@ check('the order of steps is that of systemd-nspawn', () => {
   assert.equal(kinds(planOf({}, 'pty')).slice(-3), ['set up console', 'set up kernel log', 'set boot id']);
 });
 
+check('with users of its own, what belongs to namespaces of the container is done inside, all else before', () => {
+  const users: ContainerOptions = { privateUsers: { base: 65536, count: 65536 }, usersOwnership: 'map' };
+  const binds = ['/mnt', '/proc/version'].map(destination => ({
+    source: '/etc',
+    destination,
+    readOnly: true,
+    recursive: true,
+  }));
+  const split = (options: ContainerOptions) => {
+    const { steps } = planOf({ ...users, ...options }, 'pty');
+    const at = steps.findIndex(({ action }) => action.do === 'hand over');
+    const named = ({ action }: Step) => ('path' in action ? action.path : action.do);
+    return { before: steps.slice(0, at).map(named), inside: steps.slice(at).map(named), first: steps[at + 1]!.action };
+  };
+  const plain = split({ binds });
+  const mounted = ({ first }: typeof plain) =>
+    first.do === 'enter user namespace' && first.mounts.map(({ path }) => path);
+  assert.equal(mounted(plain), ['/proc']);
+  for (const path of ['/sys', '/dev', '/run', '/mnt', 'set up console']) assert.ok(plain.before.includes(path), path);
+  for (const path of ['/proc/sys', '/dev/pts', '/proc/version', 'set host name', 'set boot id'])
+    assert.ok(plain.inside.includes(path), path);
+  assert.equal(mounted(split({ privateNetwork: true })), ['/proc', '/sys']);
+  assert.ok(split({ privateNetwork: true }).inside.includes('bring loopback up'));
+  // Nothing is lost but what is done before there are two agents.
+  const without = kinds(planOf({ binds }, 'pty')).filter(kind => kind !== 'reset loginuid').length;
+  assert.is(plain.before.length + plain.inside.length, without + 2 - 1);
+});
+
+check('a mapped tree is what comes from the tree, and nothing of the host', () => {
+  const users: ContainerOptions = { privateUsers: 'pick', volatile: 'overlay' };
+  const binds = ['/tmp', '+/usr'].map(source => ({ source, destination: '/mnt', readOnly: false, recursive: true }));
+  const { hostObjects } = planOf({ ...users, binds });
+  const mapped = Object.entries(hostObjects).flatMap(([key, object]) => ('mapped' in object ? [key] : []));
+  assert.equal(mapped, [
+    'volatile lower',
+    Object.keys(hostObjects).find(
+      key => hostObjects[key]?.kind === 'tree' && (hostObjects[key] as { path: string }).path === '/usr',
+    )!,
+  ]);
+  assert.not.ok(
+    Object.values(planOf({ ...users, usersOwnership: 'off' }).hostObjects).some(object => 'mapped' in object),
+  );
+});
+
 check('what must not fail, and what may', () => {
   const plan = planOf(
     {

@@ -1,12 +1,22 @@
 /** Containers with users of their own. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { exec, type SpawnOptions } from '../../src/index.ts';
-import { idle, run, shell, startError } from '../container/support.ts';
+import { commandLine, idle, run, shell, startError } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { busybox, busyboxTree, copyTree, debian, debianTree } from '../support/tree.ts';
@@ -75,6 +85,15 @@ check('mounts can neither be taken away nor made writable', async () => {
     await shell('mount -o remount,rw,bind / 2>/dev/null || mount -o remount,rw / 2>/dev/null || echo no', readOnly),
     'no',
   );
+});
+
+check('a host that hides parts of its /proc and /sys, as in a container, is no hindrance', () => {
+  const { status, stdout, stderr } = commandLine(
+    'mount -t tmpfs none /proc/fs; mount -t tmpfs none /sys/kernel',
+    ...['-D', busyboxTree(), '--volatile=overlay', `--private-users=${BASE}`, '--private-users-ownership=map'],
+    ...['--timezone=off', '--private-network', '--', '/bin/sh', '-c', 'cat /proc/1/comm; ls /sys/class/net'],
+  );
+  assert.equal([status, stdout, stderr], [0, 'sh\nlo', '']);
 });
 
 check('device nodes work, and others can’t be made', async () => {
@@ -147,6 +166,13 @@ check('users of the container, also with the ids that only it has', async () => 
     await startError({ ...tree(), privateUsers: { base: BASE, count: 1000 }, user: 'guest', command: ['true'] }),
     /^becoming the user guest: .* has only 0 to \d+, not \d+; see --private-users=$/,
   );
+});
+
+check('a home directory that is missing is made, and belongs to its user', async () => {
+  using copy = copyTree(busyboxTree());
+  appendFileSync(join(copy.path, 'etc/passwd'), 'far:x:1001:1002::/new/home/far:/bin/sh\n');
+  const options: SpawnOptions = { ...mapped(copy.path), volatile: 'no', user: 'far' };
+  assert.is(await shell('stat -c "%a %u:%g" /new /new/home ~', options), '775 0:0\n775 0:0\n755 1001:1002');
 });
 
 check('few ids are enough', async () => {

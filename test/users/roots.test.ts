@@ -1,10 +1,10 @@
 /** Users of the container's own on other roots than a tree that is mapped: images, ephemeral roots, trees that are changed. */
 import { lstatSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SpawnOptions } from '../../src/index.ts';
-import { run, shell, startError } from '../container/support.ts';
+import { commandLine, run, shell, startError } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree, copyTree } from '../support/tree.ts';
 import { BASE, imageOfTree } from './support.ts';
@@ -98,6 +98,18 @@ check('a tree whose files are given away, and taken back', async () => {
   );
   await shell(':', chown(0));
   assert.is(owner(), 0);
+});
+
+check('what can neither be mapped nor given away is refused, with the reason', async () => {
+  const { status, stderr } = commandLine(
+    'mount -t tmpfs none /mnt; mkdir /mnt/u /mnt/w /mnt/m; mount -t overlay none -o lowerdir=/var/cache,upperdir=/mnt/u,workdir=/mnt/w /mnt/m',
+    ...['-D', `/mnt/m/${relative('/var/cache', busyboxTree())}`, '-U', '--read-only', '--', '/bin/true'],
+  );
+  assert.is(status, 1);
+  assert.match(
+    stderr,
+    /^giving the files of .*: this container writes nothing to them; .* is on the file system overlay, which can't/,
+  );
 });
 
 check('what is not written to is not given away', async () => {
