@@ -45,11 +45,11 @@ export const onBusybox = (name: string, ...options: string[]): string[] => [
 ];
 export const sleeping = ['/bin/sh', '-c', 'echo ready; exec sleep 1000'];
 
-/** Emulated machines are slow. */
+/** Emulated machines are slow, and more so when asked often. */
 export async function eventually(what: string, condition: () => unknown): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
+  for (let tries = 0; tries < 240; tries++) {
     if (condition()) return;
-    await setTimeout(200);
+    await setTimeout(500);
   }
   throw new Error(`waiting until ${what}`);
 }
