@@ -2,7 +2,7 @@
 import { imageOf } from '../plan/image.ts';
 import { describeLimits } from '../plan/limit-files.ts';
 import { planContainer } from '../plan/plan.ts';
-import { describeObject, describeStep, type Plan } from '../plan/steps.ts';
+import { describeObject, describeStep, type Plan, type Users } from '../plan/steps.ts';
 import type { ParsedCommandLine } from './parse.ts';
 import { print } from './print.ts';
 
@@ -20,6 +20,7 @@ function describePlan(plan: Plan): string[] {
     'mount',
     ...(plan.shareSystem ? [] : ['uts', 'ipc', 'pid']),
     ...(plan.privateNetwork ? ['network'] : []),
+    ...(plan.users ? ['user'] : []),
   ];
   return [
     `container ${machine} on ${directory}`,
@@ -31,11 +32,28 @@ function describePlan(plan: Plan): string[] {
     ...describeLimits(plan.limits ?? {}),
     ...(plan.timeout === undefined ? [] : [`asking it to end after ${plan.timeout / 1000} s`]),
     `making namespaces: ${own.join(', ')}`,
+    ...(plan.users ? [describeUsers(plan.users)] : []),
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),
     ...payload.credentials.map(({ id }) => `passing the credential ${id}`),
     `becoming the user ${payload.user}`,
     `running ${payload.boot ? ['init', ...payload.command].join(' ') : payload.command.join(' ') || 'a login shell'}${payload.asPid2 ? ' as process 2' : ''}`,
   ];
+}
+
+const OWNERSHIP: Record<Users['ownership'], string> = {
+  off: 'whose files stay as they are',
+  chown: 'to whom the files of the tree are given',
+  map: 'as whose the files of the tree are shown',
+  auto: 'as whose the files of the tree are shown, or else to whom they are given',
+};
+
+function describeUsers({ base, count, ownership, maps }: Users): string {
+  const ranges = maps?.uids ?? (typeof base === 'number' ? [{ outside: base, count }] : []);
+  const ids = ranges.map(range => `${range.outside}${range.count > 1 ? ` to ${range.outside + range.count - 1}` : ''}`);
+  const which = base === 'pick' ? 'nobody has' : 'the root directory belongs to';
+  const users =
+    ids.length > 0 ? `the user ids ${ids.join(', ')} of the host` : `${count} user ids of the host that ${which}`;
+  return `mapping its users to ${users}, ${OWNERSHIP[ownership]}`;
 }
 
 const fileSystems = ({ hostObjects }: Plan): string[] =>

@@ -98,4 +98,16 @@ check('--dry-run refuses as a start would', () => {
   assert.equal([stdout, stderr, status], ['', 'opening the root directory /no/such/tree: no such directory\n', 1]);
 });
 
+check('--dry-run tells which users a container gets', () => {
+  const told = (...words: string[]) =>
+    dryRun('-D', busyboxTree(), ...words)
+      .stdout.split('\n')
+      .filter(line => /^mapping|^making namespaces/.test(line));
+  assert.equal(told('-U'), [
+    'making namespaces: mount, uts, ipc, pid, user',
+    'mapping its users to 65536 user ids of the host that nobody has, as whose the files of the tree are shown, or else to whom they are given',
+  ]);
+  assert.match(told('--private-users=65536:10')[1]!, /^mapping its users to the user ids 65536 to 65545 of the host, /);
+});
+
 test.run();
