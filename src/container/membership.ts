@@ -2,7 +2,7 @@
  * What a container is a member of on its host: cgroups of its own, or a unit and the list of machines where systemd looks
  * after these. All that makes them is loaded for containers that are to have some.
  */
-import type { Agent } from '../../syscalls/agent/agent.ts';
+import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
 import { attempt } from '../execute/attempt.ts';
 import { writeHostFile } from '../host.ts';
 import type { Logger } from '../log.ts';
@@ -27,6 +27,8 @@ export interface Membership {
   restrictDevices(): Promise<void>;
   /** For a plan with limits: what has been used so far. */
   usage(): (() => Usage) | undefined;
+  /** What to throw for an error of the set-up: where there was too little memory for that, it says so. */
+  explain(error: unknown): unknown;
 }
 
 /** Makes what a plan asks for; `owner` is the container's root where that is another user. It goes with `keep`. */
@@ -43,6 +45,7 @@ export async function openMembership(
   let unit: HostUnit | undefined;
   const adopt = ({ pid, pidfd }: Agent) =>
     attempt('moving the container into its cgroups', () => cgroups?.adopt(pid, pidfd));
+  const usage = () => (plan.limits ? (unit?.usage ?? cgroups?.usage) : undefined);
   return {
     unified: cgroups?.unified,
     get unit() {
@@ -60,7 +63,13 @@ export async function openMembership(
     async restrictDevices() {
       if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
     },
-    usage: () => (plan.limits ? (unit?.usage ?? cgroups?.usage) : undefined),
+    usage,
+    explain(error) {
+      if (!(error instanceof AgentDiedError) || !usage()?.().oomKills) return error;
+      return new Error('setting up the container: it was killed, out of memory; give it more with --memory=', {
+        cause: error,
+      });
+    },
   };
 }
 

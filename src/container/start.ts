@@ -143,10 +143,14 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const idOf = (id: number) => base + id;
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
   const register = () => membership.register(agent);
-  carryOut(plan.steps, { ...setup, ...loaded, register }, () => {
-    resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
-    prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
-  });
+  try {
+    carryOut(plan.steps, { ...setup, ...loaded, register }, () => {
+      resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
+      prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
+    });
+  } catch (error) {
+    throw membership.explain(error);
+  }
   if (outside) endSoon(outside);
 
   await membership.restrictDevices();

@@ -74,6 +74,16 @@ it('the command says so', async () => {
   assert.match(failed.stderr, 'Container box failed with error code 7: out of memory, 1 process was killed.\n');
 });
 
+it('too little memory for a start is an error that says so', async () => {
+  try {
+    await run('true', { memory: 4096, memorySwap: 0, machine: 'tiny' });
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, /^setting up the container: it was killed, out of memory; /);
+  }
+  assert.equal(cgroupsOf('tiny'), []);
+});
+
 it('tasks are limited, and counted', async () => {
   const many = 'for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo all';
   const limited = await run(many, { tasks: 4 });
