@@ -81,6 +81,28 @@ export interface SystemCallLists {
 /** A secret or other data for the payload, as a file of the name `id`: its value, or an absolute path on the host. */
 export type Credential = { id: string; value: string | Uint8Array } | { id: string; path: string };
 
+/** A user whom nobody in the container need know. */
+export interface UserIds {
+  uid: number;
+  gid: number;
+  /** What USER and LOGNAME say. Default: the uid. */
+  name?: string;
+  /** An absolute path in the container; made if it is missing. Default: `/`. */
+  home?: string;
+}
+
+/**
+ * A file that is made in the container before its payload runs, or without content a directory, which may be there
+ * already. It belongs to the payload's user.
+ */
+export interface NewFile {
+  /** Absolute path in the container. Directories above it that are missing are made, and belong to that user, too. */
+  path: string;
+  content?: string | Uint8Array;
+  /** Permissions. Default: 0644, and 0755 of a directory. */
+  mode?: number;
+}
+
 /** Rates of a block device: bytes and operations a second, read and written. What is absent has no limit. */
 export interface IoMax {
   /** A device node, or a file or directory on the device. */
@@ -112,8 +134,8 @@ export interface ContainerOptions {
   boot?: boolean;
   /** Run the command as process 2 below a small init. */
   asPid2?: boolean;
-  /** User name or uid, as known inside the container. */
-  user?: string;
+  /** User name or uid, as known inside the container; or ids that it need not know. */
+  user?: string | UserIds;
   /** Working directory inside the container, an absolute path. */
   chdir?: string;
   machine?: string;
@@ -123,8 +145,14 @@ export interface ContainerOptions {
   /** NAME=VALUE assignments, over all those that nspawn sets. */
   environment?: string[];
   credentials?: Credential[];
+  files?: NewFile[];
   binds?: Bind[];
   tmpfs?: Tmpfs[];
+  /**
+   * The most that each file system in memory holds which the container gets beside `tmpfs`: /dev, /dev/shm, /run, and what
+   * is written to a volatile root. Written as `memory`.
+   */
+  tmpfsSize?: number | string;
   overlays?: Overlay[];
   /** Paths that can't be looked into. */
   inaccessible?: string[];
@@ -167,6 +195,8 @@ export interface ContainerOptions {
   resolvConf?: ResolvConf;
   timezone?: Timezone;
   privateUsers?: PrivateUsers;
+  /** Nobody in the container can make user namespaces. Only with users of its own. */
+  noUserNamespaces?: boolean;
   /** Names of users of the host who are users of the container, too, with their home directories. */
   bindUsers?: string[];
   /** Default: 'auto' with 'pick', else 'off'. */

@@ -34,8 +34,9 @@ function describePlan(plan: Plan): string[] {
     `making namespaces: ${own.join(', ')}`,
     ...(plan.users ? [describeUsers(plan.users)] : []),
     ...plan.steps.map(step => describeStep(step, plan.hostObjects)),
+    ...payload.files.map(({ path }) => `writing the file ${path}`),
     ...payload.credentials.map(({ id }) => `passing the credential ${id}`),
-    `becoming the user ${payload.user}`,
+    `becoming the user ${typeof payload.user === 'object' ? payload.user.uid : payload.user}`,
     `running ${payload.boot ? ['init', ...payload.command].join(' ') : payload.command.join(' ') || 'a login shell'}${payload.asPid2 ? ' as process 2' : ''}`,
   ];
 }

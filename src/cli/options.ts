@@ -248,6 +248,11 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         set: text => ({ usersOwnership: parseOwnership(text) }),
       },
       {
+        name: 'no-user-namespaces',
+        help: 'Let nobody in the container make user namespaces',
+        set: () => ({ noUserNamespaces: true }),
+      },
+      {
         name: 'private-users-chown',
         help: 'Same as --private-users-ownership=chown',
         set: () => ({ usersOwnership: 'chown' }),
@@ -507,6 +512,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'PATH[:OPTIONS]',
         help: 'Mount an empty tmpfs in the container',
         set: (text, draft) => ({ tmpfs: [...(draft.tmpfs ?? []), parseTmpfs(text)] }),
+      },
+      {
+        name: 'tmpfs-size',
+        value: 'BYTES',
+        help: 'Most bytes in each of /dev, /dev/shm, /run and what is written to a volatile root',
+        set: text => ({ tmpfsSize: parseMemory(text) }),
       },
       {
         name: 'overlay',

@@ -4,10 +4,10 @@ import { call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O } from '../../syscalls/constants.ts';
 import { makeDirectories, openInRoot } from '../../syscalls/file.ts';
 import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
-import { syscall } from '../../syscalls/syscall.ts';
 import type { User } from '../execute/user.ts';
 import type { Credential } from '../options.ts';
 import { CREDENTIALS_DIRECTORY } from '../plan/steps.ts';
+import { writeAll } from './files.ts';
 
 /** A credential that was read. */
 type Loaded = Extract<Credential, { value: unknown }>;
@@ -61,7 +61,7 @@ export function passCredentials(agent: Agent, credentials: readonly Loaded[], { 
     const [file] = agent.run([open, call('fchownat', resultOf(open), '', uid, gid, AT.EMPTY_PATH)]);
     // Written from here: a secret in memory that is shared with agents would be there for the next one, too.
     using copy = agent.takeFd(file!);
-    write(copy.fd, Buffer.from(value));
+    writeAll(copy.fd, Buffer.from(value));
     agent.run([call('close', file!)]);
   }
   const target = openInRoot(AT.FDCWD, CREDENTIALS_DIRECTORY, O.PATH | O.DIRECTORY);
@@ -73,12 +73,4 @@ export function passCredentials(agent: Agent, credentials: readonly Loaded[], { 
     target,
     attachMount(mount, target),
   ]);
-}
-
-function write(fd: number, content: Uint8Array): void {
-  for (let at = 0; at < content.length; ) {
-    const rest = content.subarray(at);
-    // As a struct, of which a trace shows the size only.
-    at += syscall('write', fd, { bytes: rest, pointers: [] }, rest.length);
-  }
 }

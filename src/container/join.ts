@@ -175,6 +175,7 @@ function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinO
     capabilities: BigInt(`0x${field('CapBnd')}`),
     ambientCapabilities: 0n,
     noNewPrivileges: field('NoNewPrivs') === '1',
+    files: [],
     credentials: [],
     rlimits: [],
     ...(chdir !== undefined && { chdir }),

@@ -5,6 +5,7 @@
 import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
 import { attempt } from '../execute/attempt.ts';
 import { writeHostFile } from '../host.ts';
+import { LimitError } from '../limit-error.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
 import type { Plan, RegisterStep } from '../plan/steps.ts';
@@ -101,11 +102,20 @@ async function cgroupMaker(
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
   const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
   return () => {
-    const made = keep.use(makePayloadCgroups(plan));
+    const made = keep.use(plan.limits ? limited(() => makePayloadCgroups(plan)) : makePayloadCgroups(plan));
     if (owner !== undefined) made.give(owner);
     makeRoomForInotify?.(made.others + 1, log);
     return made;
   };
+}
+
+/** Says of what goes wrong that it is about limits. */
+function limited<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw new LimitError((error as Error).message, { cause: error });
+  }
 }
 
 async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {

@@ -1,7 +1,7 @@
 /** Who the payload runs as, by the container's own users. */
 import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import { homeInContainer } from '../plan/bind-users.ts';
-import type { Plan, Users } from '../plan/steps.ts';
+import type { Payload, Plan, Users } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
 import type { BoundUser } from '../users/bound-users.ts';
 
@@ -19,7 +19,16 @@ export async function payloadUser(
   return users ? withinUsers(user, users) : user;
 }
 
-async function findUser(name: string, pid: number, bound: readonly BoundUser[], runInTree: RunInTree): Promise<User> {
+async function findUser(
+  name: Payload['user'],
+  pid: number,
+  bound: readonly BoundUser[],
+  runInTree: RunInTree,
+): Promise<User> {
+  if (typeof name === 'object') {
+    const { uid, gid, name: called = `${uid}`, home = '/' } = name;
+    return { name: called, uid, gid, groups: [], home };
+  }
   if (isRoot(name)) return name === 'root' ? ROOT_USER : { ...ROOT_USER, name };
   const id = bound.find(each => each.name === name)?.id;
   if (id !== undefined) return { name, uid: id, gid: id, groups: [id], home: homeInContainer(name) };

@@ -171,6 +171,10 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     if (maps) agent.run([allowing(call('fchownat', AT.FDCWD, '/dev/console', user.uid, user.gid, 0), 'EPERM')]);
     else syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
   }
+  if (plan.payload.files.length > 0) {
+    const { makeFiles } = await import('./files.ts');
+    makeFiles(agent, plan.payload.files, user);
+  }
   const { oomScoreAdjust: score } = plan.payload;
   if (score !== undefined)
     attempt(`setting the OOM score adjustment to ${score}`, () =>

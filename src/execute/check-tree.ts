@@ -14,6 +14,7 @@ export function checkTree({ directory, template, payload, steps }: Plan, root: R
   const program = payload.command[0]?.startsWith('/') ? payload.command[0] : '/usr/bin';
   // What is linked into /usr may have its link made yet.
   if (root.has(program) || root.has(`/usr${program}`)) return;
+  if (payload.files.some(({ path }) => path === program)) return;
   // It may be in what is bound to there.
   if (steps.some(({ action }) => action.do === 'bind' && `${program}/`.startsWith(`${action.path}/`))) return;
   throw new Error(`starting a container on ${checked}: it has no ${program}`);

@@ -75,10 +75,14 @@ export const DYNAMIC_STEPS: {
     agent.run([target, attachMount(source, target), call('close', resultOf(target)), call('close', source)]);
   },
 
-  hide({ path }, { agent }) {
-    const [found] = statusInContainer(agent, [{ path }]);
-    if (!found) throw new Error('there is no such file or directory in the container');
-    agent.run(mountNothing(path, fileType(found.mode)));
+  hide({ paths }, { agent }) {
+    const found = statusInContainer(
+      agent,
+      paths.map(path => ({ path })),
+    );
+    const missing = paths.find((_, i) => !found[i]);
+    if (missing !== undefined) throw new Error(`there is no ${missing} in the container`);
+    agent.run(mountNothing(paths.map((path, i) => ({ path, type: fileType(found[i]!.mode) }))));
   },
 
   'copy file'({ from, path, replace }, { agent, log }) {
@@ -211,21 +215,31 @@ function makeMountPoint(path: string, mode: number): Call[] {
   ];
 }
 
-/** Mounts an empty thing of the same type, without any permission, over a path. */
-function mountNothing(path: string, type: number): Call[] {
+/** Mounts empty things of the same types, without any permission, over paths. */
+function mountNothing(hidden: readonly { path: string; type: number }[]): Call[] {
   const attributes = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
   const mount = newMount('tmpfs', [{ key: 'mode', value: '0' }], attributes);
   const made = mount.at(-1)!;
-  const target = openInRoot(HERE, path, O.PATH);
-  const isDirectory = type === S.IFDIR;
-  const copy = call('open_tree', resultOf(made), 'nothing', OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
-  const covering = isDirectory ? made : copy;
+  const make = (type: number) =>
+    type === S.IFDIR
+      ? call('mkdirat', resultOf(made), `${type}`, 0)
+      : call('mknodat', resultOf(made), `${type}`, type, deviceNumber(0, 0));
+  const cover = ({ path, type }: { path: string; type: number }): Call[] => {
+    const copy = call('open_tree', resultOf(made), `${type}`, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
+    const target = openInRoot(HERE, path, O.PATH);
+    return [
+      copy,
+      setMountAttributes(copy, { set: MOUNT_ATTR.RDONLY }),
+      target,
+      attachMount(copy, target),
+      call('close', resultOf(target)),
+      call('close', resultOf(copy)),
+    ];
+  };
   return [
     ...mount,
-    ...(isDirectory ? [] : [call('mknodat', resultOf(made), 'nothing', type, deviceNumber(0, 0)), copy]),
-    setMountAttributes(covering, { set: MOUNT_ATTR.RDONLY }),
-    target,
-    attachMount(covering, target),
-    ...[mount[0], made, target, ...(isDirectory ? [] : [copy])].map(open => call('close', resultOf(open))),
+    ...[...new Set(hidden.map(({ type }) => type))].map(make),
+    ...hidden.flatMap(cover),
+    ...[mount[0], made].map(open => call('close', resultOf(open))),
   ];
 }

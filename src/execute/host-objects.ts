@@ -54,6 +54,7 @@ export function openHostObject(
   }
 }
 
+type Scratch = Extract<HostObject, { kind: 'scratch' }>;
 type Tree = Extract<HostObject, { kind: 'tree' }>;
 
 /** Opens a tree as a detached mount. Throws SyscallError, or an Error when there is nothing. */
@@ -96,8 +97,9 @@ function openNetworkNamespace(path: string): OwnedFd {
 }
 
 /** A new tmpfs, which belongs to this user and group. */
-function scratch({ readOnly, context }: Extract<HostObject, { kind: 'scratch' }>, owner: number): OwnedFd {
+function scratch({ readOnly, context, options: asked = [] }: Scratch, owner: number): OwnedFd {
   const options = [
+    ...asked,
     { key: 'source', value: 'tmpfs' },
     { key: 'mode', value: '0755' },
     ...(context === undefined ? [] : [{ key: 'context', value: context }]),

@@ -160,6 +160,12 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     };
   },
 
+  'forbid user namespaces'() {
+    // What a process finds there is about its own namespace: namespaces(7). Not yet read-only.
+    const open = openInRoot(HERE, '/proc/sys/user/max_user_namespaces', O.WRONLY);
+    return { calls: [open, call('write', resultOf(open), Buffer.from('0'), 1), call('close', resultOf(open))] };
+  },
+
   'set up kernel log'() {
     const kmsg = openInRoot(HERE, '/proc/kmsg', O.PATH);
     const calls = makeInDirectory(HERE, '/dev', dev => {

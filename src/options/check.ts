@@ -2,7 +2,7 @@ import type { ContainerOptions } from '../options.ts';
 import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
 import { parseCredentialId, parseCredentialPath } from './credentials.ts';
 import { parseAssignment } from './environment.ts';
-import { parseHostname, parsePersonality, parseUser, parseUserName, parseUuid } from './identity.ts';
+import { parseHostname, parseId, parsePersonality, parseUser, parseUserName, parseUuid } from './identity.ts';
 import {
   checkMilliseconds,
   ioMaxText,
@@ -53,6 +53,7 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
     '--private-users-ownership=chown and --volatile may not be combined',
   ],
   [o => o.bindUsers?.length && !hasUsers(o), '--bind-user= needs --private-users= or -U'],
+  [o => o.noUserNamespaces && !hasUsers(o), '--no-user-namespaces needs --private-users= or -U'],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
@@ -65,7 +66,10 @@ type Values = readonly (string | number | undefined)[];
 
 /** The checks of single values, for options that don't come through the parsers of the command line. */
 const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Values | undefined, parse: Parse][] = [
-  ['--user=', o => [o.user], parseUser],
+  ['--user=', o => (typeof o.user === 'object' ? [] : [o.user]), parseUser],
+  ['user', o => (typeof o.user === 'object' ? [o.user.uid, o.user.gid] : []), parseId],
+  ['user', o => (typeof o.user === 'object' ? [o.user.home] : []), parseContainerPath],
+  ['files', o => o.files?.map(({ path }) => path), parseContainerPath],
   ['--chdir=', o => [o.chdir], parseContainerPath],
   ['--setenv=', o => o.environment, checkAssignment],
   ['--set-credential=', o => o.credentials?.map(({ id }) => id), parseCredentialId],
@@ -90,6 +94,7 @@ const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Va
   ['--personality=', o => [o.personality], parsePersonality],
   ['--bind=', o => o.binds?.map(bind => bind.destination), parseContainerPath],
   ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
+  ['--tmpfs-size=', o => [o.tmpfsSize], parseMemory],
   ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
   ['--inaccessible=', o => o.inaccessible, parseContainerPath],
   ['--bind-user=', o => o.bindUsers, parseUserName],

@@ -28,6 +28,13 @@ export function parseUser(text: string): string {
   return text;
 }
 
+/** An id of a user or group: all ones means none, see chown(2). Throws ValueError. */
+export function parseId(text: string): number {
+  const id = Number(text);
+  if (!/^\d+$/.test(text) || id >= 0xffffffff) throw takes('ids from 0 to 4294967294', text);
+  return id;
+}
+
 /** The name of a user as systemd and useradd(8) take it: it becomes part of paths. Throws ValueError. */
 export function parseUserName(text: string): string {
   if (/^[a-z_][a-z0-9_-]{0,30}$/i.test(text)) return text;

@@ -4,6 +4,7 @@
  */
 import type { ExecOptions } from '../exec.ts';
 import type { BindIdmap, ContainerOptions } from '../options.ts';
+import type { SandboxOptions } from '../sandbox.ts';
 import type { SpawnOptions } from '../spawn.ts';
 import { parseLinkJournal, parseResolvConf, parseTimezone, parseVolatile } from './modes.ts';
 import { namingOption, UsageError } from './usage-error.ts';
@@ -35,6 +36,14 @@ const record =
     for (const [key, of] of Object.entries(others)) if (value[key] !== undefined) of(`${name}.${key}`, value[key]);
   };
 
+/** An object with any names, and values of a kind. */
+const values =
+  (of: Kind): Kind =>
+  (name, value) => {
+    if (!isObject(value)) throw refusal(name, 'an object', value);
+    for (const [key, each] of Object.entries(value)) of(`${name}.${key}`, each);
+  };
+
 /** A word that `parse` leaves as it is. */
 const word =
   (parse: (text: string) => unknown): Kind =>
@@ -64,6 +73,8 @@ const credential: Kind = (name, value) => {
   record({ id: text })(name, value);
   record(Object.hasOwn(value as object, 'path') ? { path: text } : { value: content })(name, value);
 };
+const user: Kind = (name, value) =>
+  (isObject(value) ? record({ uid: number, gid: number }, { name: text, home: text }) : text)(name, value);
 const privateUsers: Kind = (name, value) =>
   isObject(value) ? record({ base: number, count: number })(name, value) : word(parsePrivateUsers)(name, value);
 const stdio: Kind = (name, value) => {
@@ -85,20 +96,23 @@ const CONTAINER: Kinds<ContainerOptions> = {
   volatile: word(parseVolatile),
   boot: yesNo,
   asPid2: yesNo,
-  user: text,
+  user,
   chdir: text,
   machine: text,
   hostname: text,
   uuid: text,
   environment: list(text),
   credentials: list(credential),
+  files: list(record({ path: text }, { content, mode: number })),
   binds: list(record({ source: text, destination: text, readOnly: yesNo, recursive: yesNo }, { idmap })),
   tmpfs: list(record({ path: text, options: text })),
+  tmpfsSize: numberOrText,
   overlays: list(record({ lower: list(text), destination: text, readOnly: yesNo }, { upper: text })),
   inaccessible: list(text),
   capabilities: list(text),
   dropCapabilities: list(text),
   bindUsers: list(text),
+  noUserNamespaces: yesNo,
   ambientCapabilities: list(text),
   noNewPrivileges: yesNo,
   systemCallFilter: record({}, { allow: list(text), deny: list(text) }),
@@ -152,10 +166,36 @@ const SPAWN: Kinds<SpawnOptions> = {
   signal: kind('an AbortSignal', value => value instanceof AbortSignal),
 };
 
+const fileContent: Kind = (name, value) =>
+  (isObject(value) && !(value instanceof Uint8Array) ? record({ content }, { mode: number }) : content)(name, value);
+
+const SANDBOX: Kinds<SandboxOptions> = {
+  command: list(text),
+  stdin: content,
+  files: values(fileContent),
+  env: values(text),
+  directory: text,
+  readOnlyBinds: list(record({ source: text, destination: text })),
+  timeout: number,
+  memory: numberOrText,
+  tasks: number,
+  cpus: number,
+  diskSize: numberOrText,
+  outputSize: number,
+  rlimits: CONTAINER.rlimits,
+  requireLimits: yesNo,
+  keepUnit: yesNo,
+  asPid2: yesNo,
+  signal: SPAWN.signal,
+  logger: SPAWN.logger,
+};
+
 const EXEC: Kinds<ExecOptions> = { command: list(text), user: text, chdir: text, environment: list(text), stdio };
 
 /** Refuses options of spawn() that have another type than they should. Throws UsageError. */
 export const checkSpawnTypes = (options: unknown): void => check('spawn', options, SPAWN);
+/** The same for those of sandbox(). */
+export const checkSandboxTypes = (options: unknown): void => check('sandbox', options, SANDBOX);
 /** The same for those of exec(). */
 export const checkExecTypes = (options: unknown): void => check('exec', options, EXEC);
 

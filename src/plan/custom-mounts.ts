@@ -27,7 +27,8 @@ export function customMounts(options: ContainerOptions, tree: Tree): PlanPart {
   }
   part.steps.push(...(options.tmpfs ?? []).map(tmpfsStep));
   for (const overlay of options.overlays ?? []) addOverlay(part, overlay, tree);
-  part.steps.push(...(options.inaccessible ?? []).map(path => must({ do: 'hide', path })));
+  const { inaccessible: paths = [] } = options;
+  if (paths.length > 0) part.steps.push(must({ do: 'hide', paths }));
   return part;
 }
 

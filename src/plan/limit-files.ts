@@ -3,6 +3,7 @@
  * Documentation/admin-guide/cgroup-v2.rst of Linux, and cgroup-v1/ beside it.
  */
 import { readIfThere } from '../host.ts';
+import { LimitError } from '../limit-error.ts';
 import type { IoMax } from '../options.ts';
 import { devicesHierarchy, type Hierarchy, isUnified } from './cgroups.ts';
 import type { Limits } from './limits.ts';
@@ -145,7 +146,7 @@ export function limitingHierarchies(limits: Limits, hierarchies: readonly Hierar
     const found = hierarchyWith(row.controllers, hierarchies);
     if (found) return found.hierarchy;
     const [controller] = row.controllers;
-    throw new Error(
+    throw new LimitError(
       `limiting ${row.what(value)}: that takes the cgroup controller ${controller}; ${whyMissing(controller)}`,
     );
   });

@@ -87,7 +87,7 @@ function amount(value: number | string | undefined, parse: Parse, whole: () => n
 }
 
 /** Bytes of memory that the machine has. */
-const machineMemory = (): number =>
+export const machineMemory = (): number =>
   1024 * Number(/^MemTotal:\s*(\d+) kB/m.exec(readHostFile('/proc/meminfo').toString())?.[1]);
 
 /** How many tasks it can have: proc_sys_kernel(5). */

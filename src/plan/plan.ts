@@ -61,6 +61,13 @@ const asksFor = (value: unknown) =>
  * modules are loaded only then. Throws as buildPlan does.
  */
 export async function planContainer(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
+  const plan = await feasiblePlan(asked, console, image);
+  if (asked.tmpfsSize === undefined) return plan;
+  const { withTmpfsSize } = await import('./tmpfs-size.ts');
+  return withTmpfsSize(plan, asked.tmpfsSize);
+}
+
+async function feasiblePlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
   if (process.geteuid!() === 0) return await completePlan(asked, console, image);
   const { optionsWithoutRoot, planWithoutRoot } = await import('./without-root.ts');
   return planWithoutRoot(await completePlan(optionsWithoutRoot(asked), console, image));
@@ -188,6 +195,8 @@ export function buildPlan(
     ...baseFileSystem(tree, volatile === 'yes'),
     ...only(keptReadOnly, must({ do: 'make read-only', path: '/', recursive: true })),
     ...only(volatile === 'state', VOLATILE_VAR),
+    // Before /proc/sys is read-only, which it is with these.
+    ...only(options.noUserNamespaces, must({ do: 'forbid user namespaces' })),
     ...API_FILE_SYSTEMS,
     ...selinux.steps,
     devices(),
@@ -237,6 +246,7 @@ export function buildPlan(
       ambientCapabilities: capabilitySet(options.ambientCapabilities ?? []),
       noNewPrivileges: options.noNewPrivileges ?? false,
       credentials: options.credentials ?? [],
+      files: options.files ?? [],
       rlimits: options.rlimits ?? [],
       ...(uuid && { uuid }),
       ...(image?.personality && { personality: image.personality }),

@@ -4,7 +4,7 @@
  */
 import type { IdRange } from '../../syscalls/idmap.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
-import type { BindIdmap, Credential, LinkJournal, Rlimit, UsersOwnership } from '../options.ts';
+import type { BindIdmap, Credential, LinkJournal, NewFile, Rlimit, UserIds, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
 import type { Registration } from './registration.ts';
@@ -17,7 +17,7 @@ export type HostObject =
   /** A copy of a mount tree; `inRoot` says that the path is one inside the container's root directory. */
   | { kind: 'tree'; path: string; inRoot: boolean; recursive: boolean; readOnly: boolean; mapped?: boolean }
   /** An empty file system in memory that goes with the container; `context` is its label for SELinux. */
-  | { kind: 'scratch'; readOnly: boolean; context?: string }
+  | { kind: 'scratch'; readOnly: boolean; context?: string; options?: MountOption[] }
   | FileSystem
   /** The root of --ephemeral, made before; `path` is what it is made of. */
   | { kind: 'ephemeral'; path: string; mapped?: boolean }
@@ -146,8 +146,9 @@ export type StepAction =
   /** Links, each of which is made where there is what it needs. */
   | { do: 'make links'; links: { path: string; target: string; needs: string }[] }
   | { do: 'bind read-only'; path: string }
-  | { do: 'hide'; path: string }
+  | { do: 'hide'; paths: string[] }
   | { do: 'set up console' }
+  | { do: 'forbid user namespaces' }
   | { do: 'set up kernel log' }
   | { do: 'set boot id' }
   /** Tells the container of users of the host, by name. */
@@ -201,7 +202,7 @@ export interface Payload {
   command: string[];
   boot: boolean;
   asPid2: boolean;
-  user: string;
+  user: string | UserIds;
   chdir?: string;
   /** NAME=VALUE assignments over all those that nspawn sets. */
   environment: string[];
@@ -213,6 +214,7 @@ export interface Payload {
   noNewPrivileges: boolean;
   filter?: SystemCallFilter;
   credentials: Credential[];
+  files: NewFile[];
   rlimits: Rlimit[];
   cpuAffinity?: number[];
   oomScoreAdjust?: number;
@@ -301,8 +303,9 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'make links': ({ links }) =>
     `making ${links.map(({ path, target }) => `${path} a symlink to ${target}`).join(', ')} where that is there`,
   'bind read-only': ({ path }) => `binding ${path} to itself read-only`,
-  hide: ({ path }) => `making ${path} inaccessible`,
+  hide: ({ paths }) => `making ${paths.join(', ')} inaccessible`,
   'set up console': () => 'setting up /dev/console',
+  'forbid user namespaces': () => 'forbidding user namespaces in the container',
   'set up kernel log': () => 'setting up /proc/kmsg',
   'set boot id': () => 'setting a boot id of its own',
   'write user records': ({ users }) => `telling the container of ${users.join(', ')}`,

@@ -13,8 +13,21 @@ import { UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { Payload, SystemCallFilter } from './steps.ts';
 
+/** What was compiled last, and what for: whoever starts many containers starts alike ones. */
+let last: { key: string; filter: SystemCallFilter } | undefined;
+
 /** The filter that these options ask for, for a payload that has all else. Rejects with UsageError. */
 export async function systemCallFilter(
+  options: Pick<ContainerOptions, 'systemCallFilter' | 'suppressSync'>,
+  payload: Payload,
+): Promise<SystemCallFilter> {
+  const { systemCallFilter: lists, suppressSync } = options;
+  const key = JSON.stringify([lists, suppressSync, `${payload.capabilities}`, callsAfterFilter(payload)]);
+  if (last?.key !== key) last = { key, filter: await makeFilter(options, payload) };
+  return last.filter;
+}
+
+async function makeFilter(
   { systemCallFilter: lists, suppressSync }: ContainerOptions,
   payload: Payload,
 ): Promise<SystemCallFilter> {

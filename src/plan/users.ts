@@ -66,6 +66,11 @@ export function stepsWithUsers(steps: readonly Step[], { count }: Users, private
     } else if (action.do === 'bring loopback up' && !privateNetwork) {
       // In a network namespace that was there before, the container has no rights.
       outside.push(step);
+    } else if (action.do === 'hide') {
+      const below = action.paths.filter(path => isPathBelow(path, places));
+      const others = action.paths.filter(path => !below.includes(path));
+      if (others.length > 0) outside.push({ ...step, action: { ...action, paths: others } });
+      if (below.length > 0) inside.push({ ...step, action: { ...action, paths: below } });
     } else if (action.do === 'mount' && guarded.includes(action.type)) mounts.push(action);
     else if (OF_NAMESPACES.includes(action.do) || isBelow(action, places)) inside.push(withinRange(step, count));
     else outside.push(step);
@@ -77,6 +82,7 @@ export function stepsWithUsers(steps: readonly Step[], { count }: Users, private
 const OF_NAMESPACES: readonly StepAction['do'][] = [
   'separate cgroups',
   'set host name',
+  'forbid user namespaces',
   'set up kernel log',
   'set boot id',
   'bring loopback up',
@@ -84,7 +90,9 @@ const OF_NAMESPACES: readonly StepAction['do'][] = [
 ];
 
 const isBelow = (action: StepAction, places: readonly string[]): boolean =>
-  'path' in action && places.some(place => `${action.path}/`.startsWith(`${place}/`));
+  'path' in action && isPathBelow(action.path, places);
+const isPathBelow = (path: string, places: readonly string[]): boolean =>
+  places.some(place => `${path}/`.startsWith(`${place}/`));
 
 /** Without a group for terminals that the container doesn't have. */
 function withinRange(step: Step, count: number): Step {

@@ -7,6 +7,7 @@ import process from 'node:process';
 import type { IdRange } from '../../syscalls/idmap.ts';
 import { cgroupDirectory } from '../container/cgroup-directory.ts';
 import { hostStatus, mayWrite, readHostFile } from '../host.ts';
+import { LimitError } from '../limit-error.ts';
 import { hasInterfaces } from '../options/check.ts';
 import { UsageError } from '../options/usage-error.ts';
 import { USUAL_COUNT } from '../options/users.ts';
@@ -49,7 +50,7 @@ export function optionsWithoutRoot(options: ContainerOptions): ContainerOptions 
   const { privateUsers } = options;
   const own = { ...options, register: false, keepUnit: true, linkJournal: 'no' } as const;
   if (typeof privateUsers === 'object') return own;
-  const hasRange = ownSubordinates() && hasHelpers();
+  const hasRange = hasManyIds();
   if (privateUsers && !hasRange) {
     throw new UsageError(
       `--private-users=${privateUsers} takes ranges for this user in /etc/subuid and /etc/subgid, and the commands newuidmap and newgidmap (Debian's package uidmap)`,
@@ -57,6 +58,9 @@ export function optionsWithoutRoot(options: ContainerOptions): ContainerOptions 
   }
   return { ...own, privateUsers: { base: ownId(), count: hasRange ? USUAL_COUNT : 1 }, usersOwnership: 'off' };
 }
+
+/** Whether an ordinary user's container can have users beside root. */
+export const hasManyIds = (): boolean => ownSubordinates() !== undefined && hasHelpers();
 
 const ownId = () => process.geteuid!();
 
@@ -66,7 +70,7 @@ export function planWithoutRoot(plan: Plan): Plan {
   const volatile = volatileRoot(plan);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && cgroups.length < plan.cgroups.length) {
-    throw new Error(
+    throw new LimitError(
       'setting limits: this user may not make cgroups here; try systemd-run --user --scope --property=Delegate=yes nspawn …',
     );
   }

@@ -125,7 +125,7 @@ function openInAgent(
     case 'scratch': {
       const calls = newMount(
         'tmpfs',
-        [{ key: 'mode', value: '0755' }],
+        [{ key: 'mode', value: '0755' }, ...(object.options ?? [])],
         object.readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME,
       );
       return resultIn(agent, [...calls, call('close', resultOf(calls[0]!))], calls.at(-1)!);

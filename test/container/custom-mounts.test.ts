@@ -211,7 +211,7 @@ check('what is inaccessible is empty and without any permission, whatever it is'
   assert.match(stderr, "can't create /home/x: Read-only file system");
   assert.is(
     await startError({ ...withMounts({ inaccessible: ['/no'] }), command: ['/bin/true'] }),
-    'making /no inaccessible: there is no such file or directory in the container',
+    'making /no inaccessible: there is no /no in the container',
   );
 });
 

@@ -260,6 +260,7 @@ check('the payload', () => {
     environment: ['A=b'],
     noNewPrivileges: true,
     credentials: [],
+    files: [],
     rlimits: [],
     uuid: 'deadbeefdeadbeefdeadbeefdeadbeef',
     chdir: '/x',

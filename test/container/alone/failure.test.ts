@@ -119,7 +119,7 @@ const BROKEN: { [K in StepAction['do']]?: Partial<Extract<StepAction, { do: K }>
   mount: { options: [{ key: 'no-such-option' }] },
   bind: { object: 'no such object' },
   'bind read-only': { path: '/no' },
-  hide: { path: '/no' },
+  hide: { paths: ['/no'] },
   'set up console': { before: { do: 'make symlink', path: '/dev/console', target: 'x' } },
   'set up kernel log': { before: { do: 'make symlink', path: '/dev/kmsg', target: 'x' } },
   'set boot id': { before: { do: 'make symlink', path: '/dev/.boot-id', target: 'x' } },
@@ -158,7 +158,7 @@ check('steps that may fail are told of and passed over', async () => {
   const told: string[] = [];
   const failing: Step[] = [
     { action: { do: 'remove', path: '/etc' }, onFailure: 'warn' },
-    { action: { do: 'hide', path: '/no' }, onFailure: 'warn' },
+    { action: { do: 'hide', paths: ['/no'] }, onFailure: 'warn' },
     { action: { do: 'set host name', name: long }, onFailure: 'debug' },
   ];
   const log = {
