@@ -15,6 +15,7 @@ import type { Logger } from '../log.ts';
 import { containerView, type RootView, viewRoot } from '../root-view.ts';
 import { byDescriptor, copyAttributes } from '../trees/attributes.ts';
 import { type HiddenDirectory, makeHiddenDirectory, removeLeftovers } from '../trees/hidden-directory.ts';
+import type { MakeOurs } from '../trees/remove.ts';
 import { snapshotTree } from '../trees/snapshot.ts';
 import { lockTree } from './lock.ts';
 
@@ -32,6 +33,8 @@ export interface EphemeralRoot extends Disposable {
   view(): RootView;
   /** A detached mount of what a path in it leads to, for a container to have. Throws SyscallError. */
   clone(path: string, recursive: boolean): OwnedFd;
+  /** Without root: the directory for what is written, of which each container mounts the root itself. */
+  layers?: string;
 }
 
 /** Where an upper layer goes that can't be beside its tree. */
@@ -49,7 +52,7 @@ export function makeEphemeralRoot(path: string, log: Logger, owners: OtherOwners
   const beside = path.replace(/\/[^/]*$/, '') || '/';
   if (isSubvolume(original.fd)) {
     // A subvolume that is mounted by itself has another file system beside it.
-    const made = inFirstOf([...new Set([beside, path])], log, directory =>
+    const made = tryInEach([...new Set([beside, path])], log, directory =>
       snapshotRoot(original.fd, directory, owners),
     );
     if ('view' in made) return made;
@@ -79,29 +82,40 @@ export function overlayRoot(
   // A mount is mapped once, also if what it was for has to be tried elsewhere.
   const original = fileStatus(lower);
   let isMapped = false;
-  const made = inFirstOf([...places, canonicalPath(ELSEWHERE) ?? ELSEWHERE], log, (directory, place) => {
+  return inFirstOf(places, log, (directory, place) => {
     using upper = makeUpper(directory, lower, original);
     if (tree !== undefined) hide(directory, place, tree, lower, upper.fd);
     if (!isMapped) owners?.map(lower);
     isMapped = true;
     return mountOverlay(directory, lower, place, owners);
   });
+}
+
+type Make = (directory: HiddenDirectory, place: string) => EphemeralRoot;
+
+/**
+ * Makes a root in a hidden directory of the first of these places that can have it, or in /var/tmp. `makeOurs` is what
+ * removeTree() needs. Throws an Error.
+ */
+export function inFirstOf(places: readonly string[], log: Logger, make: Make, makeOurs?: MakeOurs): EphemeralRoot {
+  const made = tryInEach([...places, canonicalPath(ELSEWHERE) ?? ELSEWHERE], log, make, makeOurs);
   if ('view' in made) return made;
   throw new Error(`making a writable layer over the root directory: ${made.failures.join('; ')}`);
 }
 
-/** Makes a root in a hidden directory of the first place that can have it, or says why none can. */
-function inFirstOf(
+/** Makes it in the first that can have it, or says why none can. */
+function tryInEach(
   places: readonly string[],
   log: Logger,
-  make: (directory: HiddenDirectory, place: string) => EphemeralRoot,
+  make: Make,
+  makeOurs?: MakeOurs,
 ): EphemeralRoot | { failures: string[] } {
   const failures: string[] = [];
   for (const place of places) {
     try {
-      removeLeftovers(place, log);
+      removeLeftovers(place, log, makeOurs);
       using made = new DisposableStack();
-      const root = make(made.use(makeHiddenDirectory(place, log)), place);
+      const root = make(made.use(makeHiddenDirectory(place, log, makeOurs)), place);
       made.use(root);
       const held = made.move();
       return { ...root, [Symbol.dispose]: () => held.dispose() };

@@ -30,7 +30,8 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   const plan = await planContainer(options, 'streams', await imageOf(options));
   // All of them have the name that it was given.
   const named = { ...options, machine: plan.machine };
-  const { settleEphemeral } = plan.ephemeral && plan.users ? await import('../users/ephemeral.ts') : {};
+  const hasRights = !plan.users?.maps;
+  const { settleEphemeral } = plan.ephemeral && plan.users && hasRights ? await import('../users/ephemeral.ts') : {};
   const settleUsers = settleEphemeral && ((root: number) => settleEphemeral({ ...plan, users: plan.users! }, root));
   if (plan.isImage) {
     if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
@@ -59,6 +60,12 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   if (options.template !== undefined) await makeDirectory(plan, options, log, progress);
   if (!plan.ephemeral) return { options, [Symbol.dispose]() {} };
   using made = new DisposableStack();
+  if (!hasRights) {
+    const { makeEphemeralRootWithoutRoot } = await import('./ephemeral-without-root.ts');
+    const ephemeral = made.use(makeEphemeralRootWithoutRoot(plan.directory, log));
+    const held = made.move();
+    return { options: named, ephemeral, [Symbol.dispose]: () => held.dispose() };
+  }
   const { makeEphemeralRoot } = await import('./ephemeral.ts');
   using tree = viewRoot(plan.directory);
   const users = settleUsers && made.use(settleUsers(tree.fd));

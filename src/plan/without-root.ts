@@ -26,9 +26,8 @@ const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
   ],
   [o => o.networkNamespacePath !== undefined, "--network-namespace-path= takes root: it is another user's"],
   [o => o.shareSystem, '--share-system takes root'],
-  [o => o.ephemeral && !hasVolatileRoot(o), '--ephemeral takes root; --volatile=overlay does without'],
   [o => o.template !== undefined, '--template= takes root: it keeps the owners of files'],
-  [o => o.register || o.keepUnit, '--register=yes and --keep-unit take root: systemd-machined registers no others'],
+  [o => o.register, "--register=yes takes root: systemd-machined registers no others' containers"],
   [o => o.slice !== undefined, '--slice= takes root; systemd-run --user --slice= starts nspawn in one'],
   [o => o.bindUsers?.length, '--bind-user= takes root'],
   [o => o.binds?.some(({ idmap }) => idmap), 'the bind options idmap, rootidmap and owneridmap take root'],
@@ -40,8 +39,6 @@ const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
     "--private-users-ownership=chown and map take root; files that belong to whoever starts nspawn are root's in the container",
   ],
 ];
-
-const hasVolatileRoot = ({ volatile = 'no' }: ContainerOptions) => volatile === 'yes' || volatile === 'overlay';
 
 /** The options of a container that an ordinary user asks for, with the users that it gets. Throws UsageError. */
 export function optionsWithoutRoot(options: ContainerOptions): ContainerOptions {
@@ -68,6 +65,7 @@ const ownId = () => process.geteuid!();
 export function planWithoutRoot(plan: Plan): Plan {
   const users = { ...plan.users!, maps: ownMaps(plan.users!, plan.directory) };
   const volatile = volatileRoot(plan);
+  if (plan.ephemeral) checkEphemeral(plan.directory);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && cgroups.length < plan.cgroups.length) {
     throw new LimitError(
@@ -112,11 +110,22 @@ export function planWithoutRoot(plan: Plan): Plan {
 }
 const CGROUPS = '/sys/fs/cgroup';
 
+const mountPoints = (directory: string): string[] =>
+  mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
+
 /** A volatile root where one overlay would have mounts below it. */
 function volatileRoot({ hostObjects, directory }: Plan) {
   if (!(VOLATILE_LOWER in hostObjects)) return undefined;
-  const points = mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
+  const points = mountPoints(directory);
   return points.length > 0 ? splitOverlay(directory, points) : undefined;
+}
+
+/** The kernel makes no overlay of a directory with mounts in it for who could not unmount them. */
+function checkEphemeral(directory: string): void {
+  if (mountPoints(directory).length === 0) return;
+  throw new UsageError(
+    `--ephemeral takes root for ${directory}, as file systems are mounted in it; --volatile=overlay does without`,
+  );
 }
 
 /**

@@ -13,7 +13,7 @@ import { perform, syscall } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { randomDigits } from '../random-digits.ts';
 import { ownCommand } from './own-command.ts';
-import { removeTree } from './remove.ts';
+import { type MakeOurs, removeTree } from './remove.ts';
 
 export interface HiddenDirectory extends Disposable {
   /** Open for reading, and locked. */
@@ -29,10 +29,10 @@ const MODE = 0o700;
 const MOST_TRIES = 100;
 
 /**
- * Makes a hidden directory in the directory `path`. Disposing of it removes it with all in it. Throws SyscallError when
- * it can't be made.
+ * Makes a hidden directory in the directory `path`. Disposing of it removes it with all in it; without root
+ * `makeOurs` is needed for that, as for removeTree(). Throws SyscallError when it can't be made.
  */
-export function makeHiddenDirectory(path: string, log: Logger): HiddenDirectory {
+export function makeHiddenDirectory(path: string, log: Logger, makeOurs?: MakeOurs): HiddenDirectory {
   using made = new DisposableStack();
   const parent = made.use(openDirectory(path));
   // First of all, and so withdrawn last of all.
@@ -44,7 +44,7 @@ export function makeHiddenDirectory(path: string, log: Logger): HiddenDirectory 
     // Until it was locked, another nspawn may have taken it for a leftover.
     if (!directory) continue;
     made.use(directory);
-    made.defer(() => remove(parent.fd, name, path, log));
+    made.defer(() => remove(parent.fd, name, path, log, makeOurs));
     // Its lock goes with the janitor that has ended what uses it, not with us.
     made.use(entrust([directory.fd], () => []));
     const held = made.move();
@@ -82,7 +82,7 @@ function tellJanitor(): void {
 }
 
 /** Removes hidden directories in the directory `path` that nobody holds a lock on. */
-export function removeLeftovers(path: string, log: Logger): void {
+export function removeLeftovers(path: string, log: Logger, makeOurs?: MakeOurs): void {
   using parent = openDirectory(path);
   for (;;) {
     const entries = nextEntries(parent.fd);
@@ -91,7 +91,7 @@ export function removeLeftovers(path: string, log: Logger): void {
       using directory = lockHidden(parent.fd, name);
       if (!directory) continue;
       log.debug(`removing ${path}/${name}, which a killed nspawn has left`);
-      remove(parent.fd, name, path, log);
+      remove(parent.fd, name, path, log, makeOurs);
     }
   }
 }
@@ -117,9 +117,9 @@ function lockHidden(parent: number, name: string): OwnedFd | undefined {
   return directory;
 }
 
-function remove(parent: number, name: string, path: string, log: Logger): void {
+function remove(parent: number, name: string, path: string, log: Logger, makeOurs: MakeOurs | undefined): void {
   try {
-    removeTree(parent, name);
+    removeTree(parent, name, makeOurs);
   } catch (error) {
     log.warn(`removing ${path}/${name}: ${(error as Error).message}`);
   }

@@ -17,16 +17,20 @@ const DEEPEST = 64;
 const FS_IOC_SETFLAGS = 0x40086602;
 const NO_FLAGS = new Uint8Array(8);
 
+/** Makes it possible for this process to change a directory, which is open as O_PATH. Throws an Error. */
+export type MakeOurs = (directory: number) => void;
+
 /**
- * Removes the directory `name` in the directory `at`, with all below it; nothing is fine, too. Throws an Error that
- * names what can't be removed.
+ * Removes the directory `name` in the directory `at`, with all below it; nothing is fine, too. Who is not root may need
+ * `makeOurs` for directories in it. Throws an Error that names what can't be removed.
  */
-export function removeTree(at: number, name: string): void {
-  removeEntry({ fd: at, top: at, depth: 0 }, new TextEncoder().encode(`${name}\0`));
+export function removeTree(at: number, name: string, makeOurs?: MakeOurs): void {
+  removeEntry({ fd: at, top: at, depth: 0, makeOurs }, new TextEncoder().encode(`${name}\0`));
 }
 
 interface Directory {
   fd: number;
+  makeOurs: MakeOurs | undefined;
   /** Where directories are moved that are too deep: an outer directory, on the same subvolume. */
   top: number;
   depth: number;
@@ -59,6 +63,11 @@ function removeEntry(directory: Directory, name: Uint8Array): void {
   const removed = perform(allowing(removeDirectory, 'ENOENT', 'ENOTEMPTY', 'EPERM', 'EROFS'));
   if (removed >= 0 || removed === -ENOENT) return;
 
+  const { makeOurs } = directory;
+  if (makeOurs) {
+    using found = owned(perform(openBelow(directory.fd, name, O.PATH | O.DIRECTORY)));
+    makeOurs(found.fd);
+  }
   if (directory.depth >= DEEPEST) {
     const newName = `.#${crypto.randomUUID()}`;
     retrying(directory.fd, name, () => perform(call('renameat2', directory.fd, name, directory.top, newName, 0)));
@@ -69,10 +78,10 @@ function removeEntry(directory: Directory, name: Uint8Array): void {
     if (isSubvolume(child.fd)) {
       setReadOnly(child.fd, false);
       if (destroySubvolume(directory.fd, name)) return;
-      empty({ fd: child.fd, top: child.fd, depth: 0 });
+      empty({ fd: child.fd, top: child.fd, depth: 0, makeOurs });
     } else {
       const top = directory.depth === 0 ? child.fd : directory.top;
-      empty({ fd: child.fd, top, depth: directory.depth + 1 });
+      empty({ fd: child.fd, top, depth: directory.depth + 1, makeOurs });
     }
   }
   retrying(directory.fd, name, () => perform(removeDirectory));

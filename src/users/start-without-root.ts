@@ -3,6 +3,7 @@
  * is all that makes it different from one that root starts: src/plan/users.ts. What the container gets of the host is
  * opened by it as well, since this process may not mount anything.
  */
+import process from 'node:process';
 import { type Agent, type AgentOptions, type Channel, makeChannel, startAgent } from '../../syscalls/agent/agent.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MOUNT_ATTR, MS, O, PR } from '../../syscalls/constants.ts';
@@ -11,10 +12,12 @@ import { formatMap, type IdRange, writeMaps } from '../../syscalls/idmap.ts';
 import { cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
+import type { EphemeralRoot } from '../container/ephemeral.ts';
 import { attempt } from '../execute/attempt.ts';
 import type { Origins } from '../execute/host-objects.ts';
 import { readLink, writeHostFile } from '../host.ts';
 import { describeObject, type HostObject, type Plan, type Users } from '../plan/steps.ts';
+import { type Attached, attachEphemeralRoot } from './attach-ephemeral.ts';
 import type { Agents } from './namespace.ts';
 import type { Started } from './start.ts';
 import { writeMapsByHelpers } from './subordinate.ts';
@@ -35,13 +38,20 @@ export function startWithoutRoot(
   const { outside, inside } = startAgents(options, plan.users!.maps!);
   undo.use(outside);
   undo.use(inside);
+  const root = origins.ephemeral && openEphemeralRoot(outside, plan, origins.ephemeral);
   for (const [key, object] of Object.entries(plan.hostObjects)) {
-    const open = () => openInAgent(object, plan.directory, outside, origins);
+    const open = () => openInAgent(object, root?.fd ?? plan.directory, outside, origins);
     fds.set(key, attempt(`opening ${describeObject(object, key)}`, open));
   }
+  if (root) outside.run([root.detach, call('close', root.fd)]);
   undo.move();
   return { outside, inside, ownership: 'off', bound: [] };
 }
+
+const openEphemeralRoot = (agent: Agent, { directory, lock, users }: Plan, { layers }: EphemeralRoot): Attached =>
+  attempt(`making an ephemeral root of ${directory}`, () =>
+    attachEphemeralRoot(agent, { directory, layers: layers!, isReadOnly: lock === 'none', maps: users!.maps! }),
+  );
 
 function startAgents(options: AgentOptions, maps: Maps): Agents {
   using undo = new DisposableStack();
@@ -49,8 +59,7 @@ function startAgents(options: AgentOptions, maps: Maps): Agents {
   const fds = Object.values(channels).flatMap(({ theirs, arena }) => [theirs, arena.fd]);
   // A new program loses all rights in a user namespace that has no map yet; a forked agent does not.
   using first = startAgent({ ...options, fds: [...options.fds, ...fds], namespaces: 0n });
-  const outside = undo.use(fork(first, CLONE.NEWUSER | CLONE.NEWNS, channels.outside));
-  attempt('mapping the user and group ids', () => writeOwnMaps(outside.pid, maps));
+  const outside = undo.use(forkMapped(first, CLONE.NEWNS, channels.outside, withOwnIds(maps)));
   outside.run([
     ...(isOneId(maps.uids) ? [] : [setGroups([])]),
     setGid(0),
@@ -64,6 +73,37 @@ function startAgents(options: AgentOptions, maps: Maps): Agents {
   outside.run([...writeMapCalls(inside.pid, 'uid_map', maps.uids), ...writeMapCalls(inside.pid, 'gid_map', maps.gids)]);
   undo.move();
   return { outside, inside };
+}
+
+/** An agent that does what root of a user namespace with these maps may do. Throws an Error that says what failed. */
+export function startMapped(maps: Maps): Agent {
+  using undo = new DisposableStack();
+  const channel = undo.use(makeChannel());
+  const fds = [channel.theirs, channel.arena.fd];
+  using first = startAgent({ fds, namespaces: 0n, dieWithParent: true });
+  const agent = undo.use(forkMapped(first, 0n, channel, maps));
+  undo.move();
+  return agent;
+}
+
+function forkMapped(first: Agent, namespaces: bigint, channel: Channel, maps: Maps): Agent {
+  using undo = new DisposableStack();
+  const agent = undo.use(fork(first, CLONE.NEWUSER | namespaces, channel));
+  attempt('mapping the user and group ids', () => writeOwnMaps(agent.pid, maps));
+  undo.move();
+  return agent;
+}
+
+/** Whoever has rights over the user's own files as well: the container gets none of these ids. */
+const withOwnIds = ({ uids, gids }: Maps): Maps => ({
+  uids: including(process.geteuid!(), uids),
+  gids: including(process.getegid!(), gids),
+});
+
+function including(id: number, ranges: readonly IdRange[]): IdRange[] {
+  if (ranges.some(({ outside, count }) => id >= outside && id < outside + count)) return [...ranges];
+  const free = Math.max(...ranges.map(({ inside, count }) => inside + count));
+  return [...ranges, { inside: free, outside: id, count: 1 }];
 }
 
 const isOneId = ([first, ...others]: readonly IdRange[]): boolean => first?.count === 1 && others.length === 0;
@@ -98,27 +138,28 @@ function writeMapCalls(pid: number, name: string, ranges: readonly IdRange[]): C
   return [open, call('write', resultOf(open), text, text.length), call('close', resultOf(open))];
 }
 
-/** Has the agent open something of the host's; returns its descriptor. Throws an Error for what is not there. */
+/**
+ * Has the agent open something of the host's; returns its descriptor. `root` is the container's root directory, by its
+ * path or as a descriptor of the agent's. Throws an Error for what is not there.
+ */
 function openInAgent(
   object: HostObject,
-  directory: string,
+  root: string | number,
   agent: Agent,
   { console, notifySocket }: Omit<Origins, 'base'>,
 ): number {
   switch (object.kind) {
     case 'tree': {
-      const { path, inRoot, recursive, readOnly } = object;
-      const top = call('openat', AT.FDCWD, inRoot ? directory : path, O.PATH | O.CLOEXEC, 0);
-      const source = inRoot ? openInRoot(top, path, O.PATH) : top;
+      const { recursive, readOnly } = object;
+      const opening = openFrom(object, root);
+      const source = opening.at(-1)!;
       const copy = cloneTree(source, '', { recursive });
       const calls = [
-        top,
-        ...(inRoot ? [source] : []),
+        ...opening,
         copy,
         setMountAttributes(copy, { propagation: MS.SLAVE, recursive: true }),
         ...(readOnly ? [setMountAttributes(copy, { set: MOUNT_ATTR.RDONLY, recursive: true })] : []),
-        call('close', resultOf(top)),
-        ...(inRoot ? [call('close', resultOf(source))] : []),
+        ...opening.map(each => call('close', resultOf(each))),
       ];
       return resultIn(agent, calls, copy);
     }
@@ -140,10 +181,20 @@ function openInAgent(
       if (!notifySocket) throw new Error('nobody listens');
       return agent.sendFds([notifySocket.fd])[0]!;
     case 'ephemeral':
+      return agent.run([cloneTree(root as number, '', { recursive: false })])[0]!;
     case 'file system':
     case 'network namespace':
       throw new Error('only root can have it');
   }
+}
+
+/** The calls that open the original of a tree, which is the result of the last one. */
+function openFrom({ path, inRoot }: Extract<HostObject, { kind: 'tree' }>, root: string | number): Call[] {
+  const open = (from: string) => call('openat', AT.FDCWD, from, O.PATH | O.CLOEXEC, 0);
+  if (!inRoot) return [open(path)];
+  if (typeof root === 'number') return [openInRoot(root, path, O.PATH)];
+  const top = open(root);
+  return [top, openInRoot(top, path, O.PATH)];
 }
 
 const resultIn = (agent: Agent, calls: readonly Call[], wanted: Call): number =>

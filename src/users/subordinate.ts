@@ -42,8 +42,14 @@ function nameOf(uid: number): string {
 
 /** Whether the commands are there that write maps for ordinary users. */
 export const hasHelpers = (): boolean =>
-  HELPERS.every(name => (process.env['PATH'] ?? '').split(':').some(directory => mayRead(`${directory}/${name}`)));
+  HELPERS.every(name =>
+    searchPath()
+      .split(':')
+      .some(directory => mayRead(`${directory}/${name}`)),
+  );
 const HELPERS = ['newuidmap', 'newgidmap'] as const;
+/** A process that cleans up after a killed one has no environment. */
+const searchPath = (): string => process.env['PATH'] ?? '/usr/bin:/bin';
 
 /**
  * Writes the maps of a process's user namespace by newuidmap and newgidmap, which may do for an ordinary user what
@@ -53,7 +59,10 @@ export function writeMapsByHelpers(pid: number, uids: readonly IdRange[], gids: 
   for (const helper of HELPERS) {
     const ranges = helper === 'newuidmap' ? uids : gids;
     const words = ranges.flatMap(({ inside, outside, count }) => [inside, outside, count]);
-    const { status, stderr, error } = spawnSync(helper, [pid, ...words].map(String), { encoding: 'utf8' });
+    const { status, stderr, error } = spawnSync(helper, [pid, ...words].map(String), {
+      encoding: 'utf8',
+      env: { PATH: searchPath() },
+    });
     if (status === 0) continue;
     const reason = error ? error.message : stderr.trim().split('\n').at(-1) || `exit status ${status}`;
     throw new Error(`mapping ids with ${helper} (Debian's package uidmap): ${reason}`);

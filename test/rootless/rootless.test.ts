@@ -190,7 +190,7 @@ it('what takes root is refused with the reason', async () => {
     [['--private-users=yes'], /^--private-users=yes takes ranges for this user in \/etc\/subuid and/],
     [['--private-users=5:10'], /^--private-users=5:10 takes ids that .* or without them its own alone: 73210:1\n$/],
     [['--private-users-ownership=chown'], /^--private-users-ownership=chown and map take root/],
-    [['--register=yes'], /take root/],
+    [['--register=yes'], /^--register=yes takes root/],
     [['-u', '5'], /.+/],
   ];
   for (const [options, expected] of refusals) {
