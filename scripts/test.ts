@@ -33,6 +33,11 @@ interface Outcome {
   output: string;
 }
 
+/** What is emulated is slower than this machine by about so much. */
+const SLOWER_IN_VM = 5;
+/** Seconds that all tests of a virtual machine may take. */
+const LONGEST_IN_VM = 1800;
+
 /** Seconds that a file's processes may stay after itself. */
 const LINGERING = 5;
 
@@ -73,8 +78,8 @@ async function runInVm(machine: string, files: string[], limit: number, done: (o
   const left = new Set(files);
   let fault = 'the runner in the virtual machine does not know it';
   try {
-    const runner = `node_modules/.bin/bun scripts/test.ts --json --limit=${limit} ${files.join(' ')}`;
-    using vm = startVm(`exec ${runner} </dev/null`, machine);
+    const runner = `node_modules/.bin/bun scripts/test.ts --json --limit=${limit * SLOWER_IN_VM} ${files.join(' ')}`;
+    using vm = startVm(`exec ${runner} </dev/null`, machine, LONGEST_IN_VM);
     running.add(vm.pid);
     for await (const line of createInterface({ input: vm.stdout })) {
       if (!line.startsWith('{')) console.log(line);
