@@ -26,6 +26,8 @@ export type Timezone = 'auto' | 'off' | 'copy' | 'bind' | 'symlink' | 'delete';
 export type PrivateUsers = 'no' | 'yes' | 'pick' | 'identity' | { base: number; count: number };
 
 /** How the tree's files come to belong to these users: see --private-users-ownership= in systemd-nspawn(1). */
+/** 'user' is a private one from which the world is reached by the sockets of whoever starts the container. */
+export type NetworkMode = 'host' | 'private' | 'user';
 export type UsersOwnership = 'off' | 'chown' | 'map' | 'auto';
 
 /**
@@ -202,6 +204,8 @@ export interface ContainerOptions {
   /** Default: 'auto' with 'pick', else 'off'. */
   usersOwnership?: UsersOwnership;
   privateNetwork?: boolean;
+  /** Default: 'private' with `privateNetwork`, else 'host'. */
+  network?: NetworkMode;
   shareSystem?: boolean;
   /** The container is ready when its payload says so, by the socket that NOTIFY_SOCKET names: sd_notify(3). */
   notifyReady?: boolean;

@@ -18,6 +18,7 @@ import {
   parseConsoleMode,
   parseLinkJournal,
   parseMode,
+  parseNetworkMode,
   parseResolvConf,
   parseTimezone,
   parseVolatile,
@@ -271,6 +272,12 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         name: 'private-network',
         help: 'Give the container a network of its own, with a loopback interface only',
         set: () => ({ privateNetwork: true }),
+      },
+      {
+        name: 'network',
+        value: 'MODE',
+        help: 'The network: host, private, or user (a private one that reaches the world as its user does)',
+        set: text => ({ network: parseNetworkMode(text) }),
       },
       {
         name: 'network-interface',

@@ -23,7 +23,7 @@ interface Loading {
 
 type StepModules = Pick<
   Setup,
-  'imageSteps' | 'bringLoopbackUp' | 'linkJournal' | 'network' | 'idmapBind' | 'writeUserRecords'
+  'imageSteps' | 'bringLoopbackUp' | 'connectUserNetwork' | 'linkJournal' | 'network' | 'idmapBind' | 'writeUserRecords'
 >;
 
 export async function loadStepModules(
@@ -35,6 +35,7 @@ export async function loadStepModules(
   const bound = agents?.bound ?? [];
   const { IMAGE_STEPS: imageSteps } = isImage ? await import('../execute/image-steps.ts') : {};
   const { bringLoopbackUp } = has('bring loopback up') ? await import('../execute/loopback.ts') : {};
+  const { connectUserNetwork } = has('connect network') ? await import('../network/user-network.ts') : {};
   const { linkJournal } = has('link journal') ? await import('../execute/link-journal.ts') : {};
   const { openNetwork } = INTERFACES.some(has) ? await import('../network/network.ts') : {};
   const { idmapBindFor } = hasIdmaps ? await import('../users/bind-idmap.ts') : {};
@@ -42,6 +43,7 @@ export async function loadStepModules(
   return {
     imageSteps,
     bringLoopbackUp,
+    connectUserNetwork,
     linkJournal,
     network: openNetwork?.({ agent, outside: agents?.outside, keep, log }),
     idmapBind: idmapBindFor?.(ids ?? IDS_OF_HOST),

@@ -85,25 +85,8 @@ export const DYNAMIC_STEPS: {
     agent.run(mountNothing(paths.map((path, i) => ({ path, type: fileType(found[i]!.mode) }))));
   },
 
-  'copy file'({ from, path, replace }, { agent, log }) {
-    const content = readHostFile(from);
-    using container = containerView(agent.pid);
-    const { parent, name } = splitPath(path);
-    const isLink = container.readLink(path) !== undefined;
-    if (isLink && !replace) {
-      log.debug(`leaving ${path} as it is: it is a symlink`);
-      return;
-    }
-    // To write what is there already would take longer than all mounts together, and wear the disk.
-    if (!isLink && holds(container, path, content)) return;
-    agent.run([
-      ...makeDirectories(HERE, parent, 0o755),
-      ...makeInDirectory(HERE, parent, at => [
-        allowing(call('unlinkat', at, name, 0), 'ENOENT'),
-        ...writeNewFile(at, name, content, 0o644),
-      ]),
-    ]);
-  },
+  'copy file': ({ from, path, replace }, setup) => writeFile(path, readHostFile(from), replace, setup),
+  'write file': ({ path, content }, setup) => writeFile(path, Buffer.from(content), false, setup),
 
   'write user records': (_, { agent, writeUserRecords }) => writeUserRecords!(agent),
 
@@ -128,7 +111,28 @@ export const DYNAMIC_STEPS: {
   register: (_, { register }) => register(),
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
+  'connect network': (_, { agent, connectUserNetwork, keep }) => connectUserNetwork!(agent.pid, keep),
 };
+
+/** Writes a file of the tree; a symlink only if it is to be replaced. */
+function writeFile(path: string, content: Buffer, replace: boolean, { agent, log }: Setup): void {
+  using container = containerView(agent.pid);
+  const { parent, name } = splitPath(path);
+  const isLink = container.readLink(path) !== undefined;
+  if (isLink && !replace) {
+    log.debug(`leaving ${path} as it is: it is a symlink`);
+    return;
+  }
+  // To write what is there already would take longer than all mounts together, and wear the disk.
+  if (!isLink && holds(container, path, content)) return;
+  agent.run([
+    ...makeDirectories(HERE, parent, 0o755),
+    ...makeInDirectory(HERE, parent, at => [
+      allowing(call('unlinkat', at, name, 0), 'ENOENT'),
+      ...writeNewFile(at, name, content, 0o644),
+    ]),
+  ]);
+}
 
 /** In a user namespace an overlay has no attributes of the trusted kind: overlayfs.rst, "User xattr". */
 const USER_ATTRIBUTES = [{ key: 'userxattr' }];

@@ -48,6 +48,8 @@ export type StaticAction = Exclude<
         | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'
+        | 'connect network'
+        | 'write file'
         | 'hand over'
         | 'register';
     }

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import type { ContainerOptions } from '../options.ts';
 import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
 import { parseCredentialId, parseCredentialPath } from './credentials.ts';
@@ -55,6 +56,15 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
   [o => o.bindUsers?.length && !hasUsers(o), '--bind-user= needs --private-users= or -U'],
   [o => o.noUserNamespaces && !hasUsers(o), '--no-user-namespaces needs --private-users= or -U'],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
+  [
+    o => o.network === 'user' && (o.networkVeth || hasInterfaces(o) || o.networkNamespacePath || o.shareSystem),
+    '--network=user may not be combined with other networks',
+  ],
+  [o => o.network === 'host' && o.privateNetwork, '--network=host may not be combined with a private network'],
+  [
+    o => o.network === 'user' && process.geteuid!() === 0,
+    '--network=user is for ordinary users; root has --network-zone=',
+  ],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
     '--network-namespace-path= and options that make or move interfaces may not be combined',

@@ -16,7 +16,7 @@ export function impliedOptions(options: ContainerOptions): ContainerOptions {
   return {
     ...options,
     ...(networkVeth && { networkVeth }),
-    ...((networkVeth || interfaces.length > 0) && { privateNetwork: true }),
+    ...((networkVeth || interfaces.length > 0 || (options.network ?? 'host') !== 'host') && { privateNetwork: true }),
     ...(options.shareSystem && { register: false }),
     ...(options.notifyReady && { notifySocket: true }),
   };

@@ -1,4 +1,4 @@
-import type { ConsoleMode, LinkJournal, ResolvConf, Timezone, VolatileMode } from '../options.ts';
+import type { ConsoleMode, LinkJournal, NetworkMode, ResolvConf, Timezone, VolatileMode } from '../options.ts';
 import { takes } from './usage-error.ts';
 
 /** `yes`, `no` or another spelling of systemd's booleans, in any case: see systemd.syntax(7). Throws ValueError. */
@@ -29,6 +29,11 @@ export function parseResolvConf(text: string): ResolvConf {
 /** A --timezone= mode, or a boolean: yes is auto. Throws ValueError. */
 export function parseTimezone(text: string): Timezone {
   return parseModeOrBoolean(text, ['auto', 'off', 'copy', 'bind', 'symlink', 'delete'], 'auto', 'off');
+}
+
+/** A --network= mode. Throws ValueError. */
+export function parseNetworkMode(text: string): NetworkMode {
+  return parseMode(text, ['host', 'private', 'user']);
 }
 
 /** A --console= mode. Throws ValueError. */

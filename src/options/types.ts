@@ -6,7 +6,7 @@ import type { ExecOptions } from '../exec.ts';
 import type { BindIdmap, ContainerOptions } from '../options.ts';
 import type { SandboxOptions } from '../sandbox.ts';
 import type { SpawnOptions } from '../spawn.ts';
-import { parseLinkJournal, parseResolvConf, parseTimezone, parseVolatile } from './modes.ts';
+import { parseLinkJournal, parseNetworkMode, parseResolvConf, parseTimezone, parseVolatile } from './modes.ts';
 import { namingOption, UsageError } from './usage-error.ts';
 import { parseOwnership, parsePrivateUsers } from './users.ts';
 
@@ -136,6 +136,7 @@ const CONTAINER: Kinds<ContainerOptions> = {
   privateUsers,
   usersOwnership: word(parseOwnership),
   privateNetwork: yesNo,
+  network: word(parseNetworkMode),
   shareSystem: yesNo,
   notifyReady: yesNo,
   notifySocket: yesNo,

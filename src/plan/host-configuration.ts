@@ -3,6 +3,7 @@ import { hostHas, readLink } from '../host.ts';
 import type { ContainerOptions, Timezone } from '../options.ts';
 import type { RootView } from '../root-view.ts';
 import { NOTHING, type PlanPart, type Step, should } from './steps.ts';
+import { USER_NETWORK } from './user-network.ts';
 
 const steps = (...list: Step[]): PlanPart => ({ ...NOTHING, steps: list });
 
@@ -72,12 +73,16 @@ const RESOLVER_FILES = {
 
 /** Steps for --resolv-conf=. */
 export function resolverConfiguration(
-  { resolvConf = 'auto', privateNetwork }: ContainerOptions,
+  { resolvConf = 'auto', privateNetwork, network }: ContainerOptions,
   readOnly: boolean,
 ): PlanPart {
   if (resolvConf === 'off') return NOTHING;
   if (resolvConf === 'delete') return steps(should({ do: 'remove', path: RESOLV_CONF }));
   if (resolvConf === 'auto') {
+    // The host's servers may be on its loopback interface.
+    if (network === 'user' && !readOnly) {
+      return steps(should({ do: 'write file', path: RESOLV_CONF, content: `nameserver ${USER_NETWORK.nameServer}\n` }));
+    }
     // With a private network the host's servers can't be reached.
     if (privateNetwork) return NOTHING;
     // The stub's file is there exactly while systemd-resolved runs.

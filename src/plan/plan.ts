@@ -207,6 +207,7 @@ export function buildPlan(
     ...resolvConf.steps,
     ...journalSteps(options, tree, lock === 'exclusive' && !image ? directory : undefined),
     ...only(options.privateNetwork, must({ do: 'bring loopback up' })),
+    ...only(options.network === 'user', must({ do: 'connect network' })),
     ...interfaces,
     // What machined wants to know is there by now, and its device policy denies nothing that is still to be made.
     ...(registration ? [must({ do: 'register', ...registration })] : []),

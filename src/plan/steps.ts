@@ -153,6 +153,8 @@ export type StepAction =
   | { do: 'set boot id' }
   /** Tells the container of users of the host, by name. */
   | { do: 'write user records'; users: string[] }
+  /** Unless it is a symlink. */
+  | { do: 'write file'; path: string; content: string }
   | { do: 'copy file'; from: string; path: string; replace: boolean }
   | { do: 'remove'; path: string }
   /** `zone` is undefined where the host's cannot be told. */
@@ -162,6 +164,8 @@ export type StepAction =
   | { do: 'set host name'; name: string }
   | { do: 'join network namespace'; object: string }
   | { do: 'bring loopback up' }
+  /** By this user's own sockets. */
+  | { do: 'connect network' }
   /** `writesTo` is the host's path of what the container writes to, if it has one. */
   | { do: 'link journal'; mode: Exclude<LinkJournal, 'no'>; writesTo?: string }
   /** Gives the socket its place in the container. */
@@ -309,6 +313,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set up kernel log': () => 'setting up /proc/kmsg',
   'set boot id': () => 'setting a boot id of its own',
   'write user records': ({ users }) => `telling the container of ${users.join(', ')}`,
+  'write file': ({ path }) => `writing ${path}`,
   'copy file': ({ from, path }) => `copying the host's ${from} to ${path}`,
   remove: ({ path }) => `removing ${path}`,
   'link time zone': ({ zone }) => `setting the time zone to ${zone ?? "the host's"}`,
@@ -316,6 +321,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'set host name': ({ name }) => `setting the host name to ${name}`,
   'join network namespace': ({ object: key }, object) => `joining ${object(key)}`,
   'bring loopback up': () => 'bringing the loopback interface up',
+  'connect network': () => 'connecting the network (--network=user)',
   'link journal': ({ mode }) => `linking the journal (${mode})`,
   'bind notify socket': ({ path }) => `making the socket ${path}`,
   'move interface': ({ host, name }) =>

@@ -86,6 +86,7 @@ const OF_NAMESPACES: readonly StepAction['do'][] = [
   'set up kernel log',
   'set boot id',
   'bring loopback up',
+  'connect network',
   'share mounts',
 ];
 

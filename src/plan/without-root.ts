@@ -19,10 +19,13 @@ import { mountPointsBelow } from './submounts.ts';
 
 /** What takes root, why, and what does instead. */
 const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
-  [o => o.image, '--image= takes root: only root may mount disk images'],
+  [
+    o => o.image,
+    '--image= takes root: only root may mount disk images; a tree that was unpacked from one works with -D',
+  ],
   [
     o => o.networkVeth || hasInterfaces(o),
-    'making and moving network interfaces of the host takes root; --private-network does without',
+    'making and moving network interfaces of the host takes root; --network=user and --private-network do without',
   ],
   [o => o.networkNamespacePath !== undefined, "--network-namespace-path= takes root: it is another user's"],
   [o => o.shareSystem, '--share-system takes root'],

@@ -64,6 +64,8 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--private-users=pick', '--private-users-ownership=map'], { privateUsers: 'pick', usersOwnership: 'map' }],
   [['--private-users-chown'], { usersOwnership: 'chown' }],
   [['--private-network'], { privateNetwork: true }],
+  [['--network=private'], { network: 'private', privateNetwork: true }],
+  [['--network=host'], { network: 'host' }],
   [['-n'], { networkVeth: true, privateNetwork: true }],
   [['--network-zone=z'], { networkZone: 'z', networkVeth: true, privateNetwork: true }],
   [['--network-bridge=br0'], { networkBridge: 'br0', networkVeth: true, privateNetwork: true }],

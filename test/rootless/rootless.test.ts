@@ -183,7 +183,10 @@ it('nothing of it is left after kill -9', async () => {
 
 it('what takes root is refused with the reason', async () => {
   const refusals: [string[], RegExp][] = [
-    [['-n'], /^making and moving network interfaces of the host takes root; --private-network does without\n$/],
+    [
+      ['-n'],
+      /^making and moving network interfaces of the host takes root; --network=user and --private-network do without\n$/,
+    ],
     [['--network-zone=a'], /takes root/],
     [['--share-system'], /^--share-system takes root\n$/],
     [['--private-users=no'], /^--private-users=no takes root\n$/],
