@@ -92,6 +92,11 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   ],
   [['--system-call-filter='], { systemCallFilter: { allow: [], deny: [] } }],
   [['--suppress-sync=1'], { suppressSync: true }],
+  [['--tmpfs-size=1M'], { tmpfsSize: 1 << 20 }],
+  [
+    ['--private-users=pick', '--no-user-namespaces'],
+    { privateUsers: 'pick', usersOwnership: 'auto', noUserNamespaces: true },
+  ],
   [
     ['--set-credential=a:b\\n', '--load-credential=c:/d'],
     {

@@ -22,7 +22,7 @@ const kinds = (plan: Plan) => plan.steps.map(({ action }) => action.do);
 /** Paths of steps that have one, in their order, from the first mount on /proc on. */
 const paths = (plan: Plan) =>
   plan.steps
-    .flatMap(({ action }) => ('path' in action ? [action.path] : []))
+    .flatMap(({ action }) => ('path' in action ? [action.path] : action.do === 'hide' ? action.paths : []))
     .filter(path => !path.startsWith('/sys/fs/selinux'));
 const stepsOf = <K extends StepAction['do']>(plan: Plan, kind: K) =>
   plan.steps.filter((step): step is Step & { action: Extract<StepAction, { do: K }> } => step.action.do === kind);
