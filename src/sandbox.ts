@@ -141,6 +141,7 @@ export async function sandbox(options: SandboxOptions): Promise<SandboxResult> {
   const user = await userOf();
   let refusal: LimitError | undefined;
   for (const limits of LIMIT_SETS) {
+    if (refusal?.isAboutAll && limits.length > 0) continue;
     const unenforced = ALL_LIMITS.filter(each => !limits.includes(each));
     let container: Container;
     try {

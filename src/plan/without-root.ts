@@ -73,6 +73,7 @@ export function planWithoutRoot(plan: Plan): Plan {
   if (plan.limits && cgroups.length < plan.cgroups.length) {
     throw new LimitError(
       'setting limits: this user may not make cgroups here; try systemd-run --user --scope --property=Delegate=yes nspawn …',
+      { isAboutAll: true },
     );
   }
   const hostObjects = { ...plan.hostObjects, ...volatile?.hostObjects };

@@ -160,7 +160,10 @@ for (const [name, run, isRoot] of [
   });
 
   it('its time is over, whatever it makes of signals', async () => {
-    const told = await run({ command: sh('trap "" TERM INT; echo a; while :; do sleep 0.1; done'), timeout: 500 });
+    const told = await run({
+      command: sh('trap "echo asked" TERM INT; echo a; while :; do sleep 0.1; done'),
+      timeout: 500,
+    });
     assert.equal([told.stdout, told.signal, told.reason], ['a\n', 9, 'timeout']);
   });
 
@@ -202,6 +205,16 @@ for (const [name, run, isRoot] of [
         String,
       );
       assert.is(aborted, 'Error: no more');
+    });
+
+    it('the example of the README runs', () => {
+      const checkout = join(import.meta.dirname, '../..');
+      const [example, readme] = ['examples/sandbox.ts', 'README.md'].map(name =>
+        readFileSync(join(checkout, name), 'utf8'),
+      );
+      assert.ok(readme!.includes(example!.slice(example!.indexOf('import '))));
+      const { stdout } = spawnSync(process.execPath, ['examples/sandbox.ts'], { cwd: checkout, encoding: 'utf8' });
+      assert.is(stdout, '20 + 22 = 42\nexit status 0\n');
     });
 
     it('many at a time have ids of their own', async () => {
