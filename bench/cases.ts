@@ -34,6 +34,9 @@ const NSPAWN = ['dist/nspawn', '--register=no', '--keep-unit', '-q'];
 /** The tree is shown as theirs. */
 const USERS = ['--private-users=655360', '--private-users-ownership=map'];
 
+/** An ordinary user, who may look at the tree. */
+const ORDINARY = ['setpriv', '--reuid=73210', '--regid=73211', '--clear-groups', 'env', 'HOME=/nonexistent'];
+
 /** All with /bin/true in `root`, or an image of it, in fresh mount, uts, ipc and pid namespaces. */
 const containers = (root: string, scratch: string): Case[] => [
   {
@@ -56,6 +59,11 @@ const containers = (root: string, scratch: string): Case[] => [
     tool: 'dist/nspawn',
     command: [...NSPAWN, '-D', root, ...USERS, '/bin/true'],
   },
+  {
+    name: 'nspawn, without root',
+    tool: 'dist/nspawn',
+    command: [...ORDINARY, 'dist/nspawn', '-q', '-D', root, '--read-only', '/bin/true'],
+  },
   { name: 'nspawn, the library', held: 0 },
   { name: 'nspawn, the library, with users of its own', held: 0, users: true },
   { name: 'nspawn, the library, in a process that holds 2 GB', held: 2 ** 31 },
@@ -68,6 +76,15 @@ const containers = (root: string, scratch: string): Case[] => [
     name: 'systemd-nspawn, with users of its own',
     tool: 'systemd-nspawn',
     command: ['systemd-nspawn', '--register=no', '--keep-unit', '-q', '-D', root, ...USERS, '/bin/true'],
+  },
+  {
+    name: 'bubblewrap, without root',
+    tool: 'bwrap',
+    command: [
+      ...[...ORDINARY, 'bwrap', '--unshare-user', '--uid', '0', '--gid', '0', '--ro-bind', root, '/'],
+      ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/run', '--tmpfs', '/tmp'],
+      ...['--unshare-uts', '--unshare-ipc', '--unshare-pid', '--hostname', 'bench', '/bin/true'],
+    ],
   },
   {
     name: 'bubblewrap',

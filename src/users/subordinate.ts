@@ -1,5 +1,4 @@
 /** Ids of the host that an ordinary user may give to the users of a container: subuid(5), subgid(5), newuidmap(1). */
-import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import type { IdRange } from '../../syscalls/idmap.ts';
 import { mayRead, readIfThere } from '../host.ts';
@@ -56,6 +55,8 @@ const searchPath = (): string => process.env['PATH'] ?? '/usr/bin:/bin';
  * /etc/subuid and /etc/subgid allow. Throws an Error with what they say.
  */
 export function writeMapsByHelpers(pid: number, uids: readonly IdRange[], gids: readonly IdRange[]): void {
+  // Loaded here, as it takes milliseconds that most containers need not wait for.
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   for (const helper of HELPERS) {
     const ranges = helper === 'newuidmap' ? uids : gids;
     const words = ranges.flatMap(({ inside, outside, count }) => [inside, outside, count]);
