@@ -67,7 +67,11 @@ export const removeEmpty = (parent: number, name: string): Call[] =>
  * long.
  */
 export function remove(parent: number, name: string, list: List): void {
-  for (const attempt of removeEmpty(parent, name)) perform(attempt);
+  const removed = removeEmpty(parent, name)
+    .map(each => perform(each))
+    .at(-1)!;
+  // By now somebody may have made another one of this name.
+  if (removed >= 0) return;
   const attempt = call('unlinkat', parent, name, AT.REMOVEDIR);
   for (let step = 0; step < DEATH.steps; step++) {
     if (perform(allowing(attempt, 'EBUSY', 'ENOENT')) !== -EBUSY) return;

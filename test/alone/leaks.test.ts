@@ -45,6 +45,8 @@ async function spawnMany(count: number): Promise<void> {
   await Promise.all(Array.from({ length: AT_A_TIME }, some));
 }
 
+const isArena = (kind: string) => kind.includes('nspawn-arena');
+
 interface Size {
   descriptors: string[];
   mappings: number;
@@ -82,7 +84,10 @@ needs([root, busybox])(
     const before = await size();
     await spawnMany(CONTAINERS);
     const after = await size();
-    assert.equal(after.descriptors, before.descriptors);
+    const others = ({ descriptors }: Size) => descriptors.filter(each => !isArena(each));
+    assert.equal(others(after), others(before));
+    // Up to four are kept for other agents, and the janitor has one: arena.ts.
+    assert.ok(after.descriptors.filter(isArena).length <= 5, after.descriptors.join());
     assert.is(after.listeners, before.listeners);
     // The runtime's own heap comes and goes: a page for each container is 20 MB.
     const grown = (after.memory - before.memory) / MB;
