@@ -34,7 +34,7 @@ interface Outcome {
 }
 
 /** What is emulated is slower than this machine by about so much. */
-const SLOWER_IN_VM = 5;
+const SLOWER_IN_VM = 2;
 /** Seconds that all tests of a virtual machine may take. */
 const LONGEST_IN_VM = 1800;
 
@@ -166,7 +166,7 @@ function report(outcomes: Outcome[]): number {
 const { values, positionals } = parseArgs({
   options: {
     in: { type: 'string', default: 'test' },
-    limit: { type: 'string', default: '300' },
+    limit: { type: 'string', default: '600' },
     json: { type: 'boolean', default: false },
   },
   allowPositionals: true,
