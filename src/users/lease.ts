@@ -2,13 +2,14 @@
  * The right to a range of user ids, for as long as a container uses it: a lock on a file named by the first id. It is
  * systemd-nspawn's own, so that each of the two programs sees what the other has: make_lock_file() in systemd.
  */
+import process from 'node:process';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, F, F_WRLCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { fileStatus } from '../../syscalls/file.ts';
 import { killAndWait } from '../../syscalls/process.ts';
-import { perform, syscall } from '../../syscalls/syscall.ts';
+import { perform } from '../../syscalls/syscall.ts';
 
 const SYSTEMD = '/run/systemd';
 const DIRECTORY = `${SYSTEMD}/nspawn-uid`;
@@ -23,7 +24,8 @@ export interface Lease extends Disposable {
 
 /** Takes the lease of a range; undefined if somebody has it. Throws SyscallError where /run can't be written to. */
 export function takeLease(base: number): Lease | undefined {
-  const path = `${DIRECTORY}/${base}`;
+  const path = pathOf(base);
+  removeAbandoned();
   using undo = new DisposableStack();
   // A janitor that is yet to be started takes a while: it is there before the file is.
   using _ = entrust([], () => []);
@@ -47,15 +49,30 @@ export function takeLease(base: number): Lease | undefined {
   };
 }
 
-/** The file, locked and in its place; undefined if somebody else has it. */
-function lock(path: string): OwnedFd | undefined {
+const pathOf = (base: number | string) => `${DIRECTORY}/${base}`;
+
+/** Removes what was left by who was killed before it could entrust it to anybody. Throws SyscallError. */
+function removeAbandoned(): void {
+  const { existsSync, readdirSync } = process.getBuiltinModule('node:fs');
+  if (!existsSync(DIRECTORY)) return;
+  for (const path of readdirSync(DIRECTORY).map(pathOf)) {
+    // Only who has the lock may remove the file.
+    using file = lock(path, 0);
+    if (file) perform(allowing(call('unlinkat', AT.FDCWD, path, 0), 'ENOENT'));
+  }
+}
+
+/** The file, locked and in its place; undefined if somebody else has it, or without O.CREAT if there is none. */
+function lock(path: string, create: number = O.CREAT): OwnedFd | undefined {
   for (const directory of [SYSTEMD, DIRECTORY]) {
     perform(allowing(call('mkdirat', AT.FDCWD, directory, 0o755), 'EEXIST'));
   }
-  const flags = O.RDWR | O.CREAT | O.NOFOLLOW | O.NOCTTY | O.CLOEXEC;
+  const flags = O.RDWR | create | O.NOFOLLOW | O.NOCTTY | O.CLOEXEC;
   for (;;) {
     using undo = new DisposableStack();
-    const file = undo.use(owned(syscall('openat', AT.FDCWD, path, flags, 0o600)));
+    const fd = perform({ ...call('openat', AT.FDCWD, path, flags, 0o600), allow: create ? undefined : ['ENOENT'] });
+    if (fd < 0) return undefined;
+    const file = undo.use(owned(fd));
     // One of fcntl(2)'s locks that belong to the open file: flock(2) has others, which these don't see.
     if (perform(allowing(call('fcntl', file.fd, F.OFD_SETLK, wholeFile()), 'EAGAIN', 'EACCES')) < 0) return undefined;
     // Who had it before may have removed it since it was opened.

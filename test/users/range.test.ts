@@ -69,6 +69,14 @@ needs(systemdNspawn)('systemd-nspawn takes another when we have it, and we when 
   }
 });
 
+needs([root])('what a killed program has left goes when somebody picks, and what is held does not', () => {
+  using held = pickRange('nspawn-test-held', ROOT);
+  writeFileSync(`${LEASES}/1234567890`, '');
+  pick('nspawn-test-other');
+  assert.not.ok(existsSync(`${LEASES}/1234567890`));
+  assert.ok(existsSync(`${LEASES}/${held.base}`));
+});
+
 needs([root])('two of the same name get different ones, and the first is free again', () => {
   const first = pickRange('nspawn-test-two', ROOT);
   const { base } = first;
