@@ -36,6 +36,10 @@ it('slice, properties and limits are those of the scope', async () => {
     await using running = start(...onBusybox('limited', '-S', 'my-own', ...limits), ...sleeping);
     await eventually('it is ready', () => running.said().includes('ready'));
     const scope = '/sys/fs/cgroup/my.slice/my-own.slice/machine-limited.scope';
+    // systemd hands controllers on to a cgroup when it gets to it.
+    await eventually('it has its controllers', () =>
+      ['memory.max', 'pids.max', 'cpu.max'].every(name => existsSync(`${scope}/${name}`)),
+    );
     assert.is(readFileSync(`${scope}/memory.max`, 'utf8'), `${200 << 20}\n`);
     assert.is(readFileSync(`${scope}/pids.max`, 'utf8'), '50\n');
     assert.is(readFileSync(`${scope}/cpu.max`, 'utf8'), '50000 100000\n');
