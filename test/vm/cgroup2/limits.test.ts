@@ -8,7 +8,7 @@ const it = inMachine();
 
 /** Words that run nspawn in a unit that is delegated, and in it a shell script on the machine's own OS. */
 const limited = (options: string, script: string, unit = '') =>
-  `systemd-run -q --scope ${unit} -p Delegate=yes nspawn -D / --volatile=overlay -qP -M limited ${options} -- sh -c '${script}' </dev/null`;
+  `systemd-run -q --scope ${unit} -p Delegate=yes nspawn -D / --volatile=overlay -qP -M bounded --register=no --keep-unit ${options} -- sh -c '${script}' </dev/null`;
 
 const ROOT = '/sys/fs/cgroup';
 const cgroupsOf = (machine: string): string[] =>
@@ -22,8 +22,8 @@ it('all limits are in the files of its cgroup, which is gone afterwards', async 
   const options =
     '--memory=64M --memory-swap=1M --cpus=1.5 --cpu-weight=50 --tasks=50 --io-weight=10 --io-max="/ wbps=10M riops=100"';
   sh(`(${limited(options, 'echo up >/dev/shm/up; exec sleep 1000')}) >/dev/null 2>&1 & echo $! >/run/limited`);
-  for (let tries = 0; cgroupsOf('limited').length === 0 && tries < 600; tries++) sh('sleep 0.1');
-  const [cgroup] = cgroupsOf('limited');
+  for (let tries = 0; cgroupsOf('bounded').length === 0 && tries < 600; tries++) sh('sleep 0.1');
+  const [cgroup] = cgroupsOf('bounded');
   assert.ok(cgroup, sh('systemd-cgls --no-pager'));
   const files = ['memory.max', 'memory.swap.max', 'cpu.max', 'cpu.weight', 'pids.max', 'io.max'];
   // The last one is written before the container is born.
@@ -39,14 +39,14 @@ it('all limits are in the files of its cgroup, which is gone afterwards', async 
       `${sh('cat /sys/block/vda/dev')} rbps=max wbps=10000000 riops=100 wiops=max`,
     ],
   );
-  sh('nspawn kill limited; while [ -e /proc/$(cat /run/limited) ]; do sleep 0.1; done');
-  assert.equal(cgroupsOf('limited'), []);
+  sh('nspawn kill bounded; while [ -e /proc/$(cat /run/limited) ]; do sleep 0.1; done');
+  assert.equal(cgroupsOf('bounded'), []);
 });
 
 it('what eats too much memory is killed; nspawn tells, and what was used', () => {
   const { status, stderr } = ends(limited('--memory=32M --memory-swap=0 --stats', 'exec tail /dev/zero'));
   assert.is(status, 1, stderr);
-  assert.match(stderr, 'Container limited terminated by signal KILL: out of memory, 1 process was killed.');
+  assert.match(stderr, 'Container bounded terminated by signal KILL: out of memory, 1 process was killed.');
   assert.match(stderr, /used \d+\.\d+ s of CPU time, at most 3[012]\.\d MiB of memory, at most \d+ tasks?\./);
 });
 
@@ -67,11 +67,11 @@ it('several run in one delegated unit', () => {
 
 it('after kill -9 the cgroup goes as well', () => {
   sh(`(exec ${limited('--tasks=20', 'exec sleep 1000', '--unit=killed')}) >/dev/null 2>&1 &`);
-  for (let tries = 0; cgroupsOf('limited').length === 0 && tries < 600; tries++) sh('sleep 0.1');
-  assert.is(cgroupsOf('limited').length, 1);
+  for (let tries = 0; cgroupsOf('bounded').length === 0 && tries < 600; tries++) sh('sleep 0.1');
+  assert.is(cgroupsOf('bounded').length, 1);
   sh('pkill -KILL -x nspawn');
-  for (let tries = 0; cgroupsOf('limited').length > 0 && tries < 100; tries++) sh('sleep 0.1');
-  assert.equal(cgroupsOf('limited'), []);
+  for (let tries = 0; cgroupsOf('bounded').length > 0 && tries < 100; tries++) sh('sleep 0.1');
+  assert.equal(cgroupsOf('bounded'), []);
 });
 
 it('devices are those of the list', () => {
