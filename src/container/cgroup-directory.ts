@@ -9,8 +9,6 @@ import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import type { Fd } from '../../syscalls/mount.ts';
 import { sleep } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
-import { readHostFile } from '../host.ts';
-import { type Hierarchy, hierarchyMount } from '../plan/cgroups.ts';
 
 /** What the names of all of ours begin with. */
 export const PREFIX = 'nspawn-';
@@ -18,12 +16,6 @@ export const PREFIX = 'nspawn-';
 export const INNER = 'payload';
 /** What is left gets this long to die, in steps of so many milliseconds. */
 const DEATH = { step: 5, steps: 1000 } as const;
-
-/** The host's path of a cgroup. */
-export function cgroupDirectory(hierarchy: Hierarchy): string {
-  const { point, root } = hierarchyMount(hierarchy, readHostFile('/proc/self/mountinfo').toString())!;
-  return `${point}${root === '/' ? hierarchy.path : hierarchy.path.slice(root.length)}`.replace(/\/$/, '');
-}
 
 /** node:fs's readdirSync, which isn't loaded by those that don't need it. */
 export type List = typeof readdirSync;

@@ -26,11 +26,10 @@ import {
 import { isRoot, lookUpUser, ROOT_USER, type User } from '../execute/user.ts';
 import { readHostFile, readIfThere, readLink, writeHostFile } from '../host.ts';
 import { checkOptions } from '../options/check.ts';
-import { type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
+import { cgroupDirectory, type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import { hasSelinux } from '../plan/selinux.ts';
 import type { Payload, SystemCallFilter } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
-import { cgroupDirectory } from './cgroup-directory.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
 import type { PayloadStreams } from './start.ts';
 

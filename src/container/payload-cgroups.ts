@@ -14,12 +14,11 @@ import { killAndWait, sleep } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { readIfThere } from '../host.ts';
-import { devicesHierarchy, type Hierarchy, isManaged, isUnified } from '../plan/cgroups.ts';
+import { cgroupDirectory, devicesHierarchy, type Hierarchy, isManaged, isUnified } from '../plan/cgroups.ts';
 import { legacyRule } from '../plan/devices.ts';
 import { type CgroupLimit, limitsIn } from '../plan/limit-files.ts';
 import type { Plan } from '../plan/steps.ts';
 import {
-  cgroupDirectory,
   INNER,
   killAll,
   type List,

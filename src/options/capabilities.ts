@@ -16,7 +16,7 @@ const names = [
 export const capabilityNames: readonly string[] = names.map(name => `CAP_${name}`);
 
 /** What a container retains unless it is told otherwise: see --capability= in systemd-nspawn(1). */
-export const defaultCapabilities: readonly string[] = [
+const defaultCapabilities: readonly string[] = [
   ...['CAP_AUDIT_CONTROL', 'CAP_AUDIT_WRITE', 'CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_FOWNER'],
   ...['CAP_FSETID', 'CAP_IPC_OWNER', 'CAP_KILL', 'CAP_LEASE', 'CAP_LINUX_IMMUTABLE', 'CAP_MKNOD'],
   ...['CAP_NET_BIND_SERVICE', 'CAP_NET_BROADCAST', 'CAP_NET_RAW', 'CAP_SETFCAP', 'CAP_SETGID', 'CAP_SETPCAP'],

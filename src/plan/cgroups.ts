@@ -65,6 +65,12 @@ export function hierarchyMount(
   return undefined;
 }
 
+/** The host's path of a cgroup. */
+export function cgroupDirectory(hierarchy: Hierarchy): string {
+  const { point, root } = hierarchyMount(hierarchy, readHostFile('/proc/self/mountinfo').toString())!;
+  return `${point}${root === '/' ? hierarchy.path : hierarchy.path.slice(root.length)}`.replace(/\/$/, '');
+}
+
 /** The steps that make the container's /sys/fs/cgroup. */
 export function cgroupMounts(hierarchies: readonly Hierarchy[]): Step[] {
   const legacy = hierarchies.filter(each => !isUnified(each));

@@ -8,7 +8,7 @@ import { must, type Step } from './steps.ts';
 export const JOURNALS = '/var/log/journal';
 
 /** 32 hexadecimal digits of a machine-id(5) file; undefined if it has none, as before a first boot. */
-export const parseMachineId = (text: string | undefined): string | undefined =>
+const parseMachineId = (text: string | undefined): string | undefined =>
   /^[0-9a-f]{32}$/i.exec(text?.trim() ?? '')?.[0].toLowerCase();
 
 export const hostMachineId = (): string | undefined => parseMachineId(readIfThere('/etc/machine-id')?.toString());

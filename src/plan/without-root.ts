@@ -5,7 +5,6 @@
  */
 import process from 'node:process';
 import type { IdRange } from '../../syscalls/idmap.ts';
-import { cgroupDirectory } from '../container/cgroup-directory.ts';
 import { hostStatus, mayWrite, readHostFile } from '../host.ts';
 import { LimitError } from '../limit-error.ts';
 import { hasInterfaces } from '../options/check.ts';
@@ -13,6 +12,7 @@ import { UsageError } from '../options/usage-error.ts';
 import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
+import { cgroupDirectory } from './cgroups.ts';
 import { splitOverlay } from './split-overlay.ts';
 import { type Plan, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
 import { mountPointsBelow } from './submounts.ts';

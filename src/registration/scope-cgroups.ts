@@ -9,12 +9,11 @@ import { allowing, call } from '../../syscalls/call.ts';
 import { AT, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
-import { cgroupDirectory } from '../container/cgroup-directory.ts';
 import { giveCgroup } from '../container/payload-cgroups.ts';
 import { type Usage, usageOf } from '../container/usage.ts';
 import { readHostFile, writeHostFile } from '../host.ts';
 import type { Logger } from '../log.ts';
-import { type Hierarchy, isManaged, isUnified } from '../plan/cgroups.ts';
+import { cgroupDirectory, type Hierarchy, isManaged, isUnified } from '../plan/cgroups.ts';
 
 /** As systemd-nspawn calls them: the container's, and that of those who look after it. */
 const PAYLOAD = 'payload';

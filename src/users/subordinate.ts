@@ -10,10 +10,7 @@ export interface Subordinate {
 }
 
 /** The largest range of a user's in a file such as /etc/subuid; undefined when it has none. */
-export function largestRange(
-  file: string,
-  { uid, username }: { uid: number; username: string },
-): Subordinate | undefined {
+function largestRange(file: string, { uid, username }: { uid: number; username: string }): Subordinate | undefined {
   return file
     .split('\n')
     .map(line => line.trim().split(':'))

@@ -3,8 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import process from 'node:process';
-import { cgroupDirectory } from '../../src/container/cgroup-directory.ts';
-import { hierarchiesOf, isManaged } from '../../src/plan/cgroups.ts';
+import { cgroupDirectory, hierarchiesOf, isManaged } from '../../src/plan/cgroups.ts';
 import { type Bus, startBus } from '../dbus/support.ts';
 import { hasTool, type Need } from '../support/needs.ts';
 
