@@ -91,8 +91,15 @@ function move(pid: number): void {
 
 /** The host's network interfaces by their indices. */
 function interfaces(): Record<string, string> {
-  const index = (name: string) => readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8').trim();
-  return Object.fromEntries(readdirSync('/sys/class/net').map(name => [index(name), name]));
+  const found: Record<string, string> = {};
+  for (const name of readdirSync('/sys/class/net')) {
+    try {
+      found[readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8').trim()] = name;
+    } catch {
+      // Another container's link, gone since the directory was read.
+    }
+  }
+  return found;
 }
 
 function pidOf(body: readonly Value[]): number {
