@@ -145,7 +145,14 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const register = () => membership.register(agent);
   try {
     carryOut(plan.steps, { ...setup, ...loaded, register }, () => {
-      resources.use(entrust([agent.pidfd], ([pidfd]) => [...killAndWait(pidfd!), forgetContainer(agent.pid)]));
+      const { lease } = ids ?? {};
+      resources.use(
+        entrust([agent.pidfd, ...(lease ? [lease.fd] : [])], ([pidfd]) => [
+          ...killAndWait(pidfd!),
+          ...(lease ? [lease.remove] : []),
+          forgetContainer(agent.pid),
+        ]),
+      );
       prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
     });
   } catch (error) {

@@ -3,49 +3,47 @@
  * systemd-nspawn's own, so that each of the two programs sees what the other has: make_lock_file() in systemd.
  */
 import process from 'node:process';
-import { entrust } from '../../syscalls/agent/janitor.ts';
-import { allowing, call } from '../../syscalls/call.ts';
+import { allowing, type Call, call } from '../../syscalls/call.ts';
 import { AT, F, F_WRLCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { fileStatus } from '../../syscalls/file.ts';
-import { killAndWait } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
 
 const SYSTEMD = '/run/systemd';
 const DIRECTORY = `${SYSTEMD}/nspawn-uid`;
 
-/** Disposing of it lets the range go. */
+/**
+ * Disposing of it lets the range go. Who shall have it for longer than this process lives needs both the descriptor, as
+ * long as the ids are in use, and the call after that. A file that nobody was told of in time goes with the next lease.
+ */
 export interface Lease extends Disposable {
   /** The first of the ids. */
   base: number;
-  /** If this process is killed, the one behind the pidfd uses the ids until it is killed as well. Throws as entrust(). */
-  belongsTo(pidfd: number): void;
+  /** Of the open file that has the lock. */
+  fd: number;
+  /** What removes the file. */
+  remove: Call;
 }
 
 /** Takes the lease of a range; undefined if somebody has it. Throws SyscallError where /run can't be written to. */
 export function takeLease(base: number): Lease | undefined {
   const path = pathOf(base);
+  for (const directory of [SYSTEMD, DIRECTORY]) {
+    perform(allowing(call('mkdirat', AT.FDCWD, directory, 0o755), 'EEXIST'));
+  }
   removeAbandoned();
-  using undo = new DisposableStack();
-  // A janitor that is yet to be started takes a while: it is there before the file is.
-  using _ = entrust([], () => []);
   const file = lock(path);
   if (!file) return undefined;
-  undo.use(file);
   // Only who has the lock may remove the file.
   const remove = allowing(call('unlinkat', AT.FDCWD, path, 0), 'ENOENT');
-  undo.defer(() => perform(remove));
-  let will: Disposable = entrust([file.fd], () => [remove]);
-  undo.defer(() => will[Symbol.dispose]());
-  const held = undo.move();
   return {
     base,
-    belongsTo(pidfd) {
-      const later = entrust([file.fd, pidfd], ([, process]) => [...killAndWait(process!), remove]);
-      will[Symbol.dispose]();
-      will = later;
+    fd: file.fd,
+    remove,
+    [Symbol.dispose]() {
+      perform(remove);
+      file[Symbol.dispose]();
     },
-    [Symbol.dispose]: () => held.dispose(),
   };
 }
 
@@ -53,8 +51,7 @@ const pathOf = (base: number | string) => `${DIRECTORY}/${base}`;
 
 /** Removes what was left by who was killed before it could entrust it to anybody. Throws SyscallError. */
 function removeAbandoned(): void {
-  const { existsSync, readdirSync } = process.getBuiltinModule('node:fs');
-  if (!existsSync(DIRECTORY)) return;
+  const { readdirSync } = process.getBuiltinModule('node:fs');
   for (const path of readdirSync(DIRECTORY).map(pathOf)) {
     // Only who has the lock may remove the file.
     using file = lock(path, 0);
@@ -64,9 +61,6 @@ function removeAbandoned(): void {
 
 /** The file, locked and in its place; undefined if somebody else has it, or without O.CREAT if there is none. */
 function lock(path: string, create: number = O.CREAT): OwnedFd | undefined {
-  for (const directory of [SYSTEMD, DIRECTORY]) {
-    perform(allowing(call('mkdirat', AT.FDCWD, directory, 0o755), 'EEXIST'));
-  }
   const flags = O.RDWR | create | O.NOFOLLOW | O.NOCTTY | O.CLOEXEC;
   for (;;) {
     using undo = new DisposableStack();

@@ -1,24 +1,27 @@
 /** What a start with users of the container's own does more: their ids, the agents, and whose the tree is. */
 import type { AgentOptions } from '../../syscalls/agent/agent.ts';
+import { entrust } from '../../syscalls/agent/janitor.ts';
 import { allowing } from '../../syscalls/call.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { fileStatus } from '../../syscalls/file.ts';
 import { idmapMount, openUserNamespace } from '../../syscalls/idmap.ts';
 import { cloneTree } from '../../syscalls/mount.ts';
+import { killAndWait } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
 import type { Logger } from '../log.ts';
 import { type HostObject, NETWORK, type Plan, type Users } from '../plan/steps.ts';
 import { viewRoot } from '../root-view.ts';
 import { type BoundUser, mapsWith, placeUsers } from './bound-users.ts';
 import { idmapTree, REFUSALS } from './idmap.ts';
+import type { Lease } from './lease.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
 import { baseOfTree, pickRange } from './range.ts';
 import type { Progress } from './shift-tree.ts';
 
 /** Disposing of it lets the ids go. */
 export interface ContainerIds extends IdsOfHost, Disposable {
-  /** If this process is killed, the one behind the pidfd has them until it ends. */
-  belongsTo(pidfd: number): void;
+  /** For picked ones. */
+  lease: Lease | undefined;
 }
 
 /** Settles on the ids of a container with this root directory, for a plan with users. Throws an Error if there are none. */
@@ -28,7 +31,7 @@ export function settleIds({ machine, users }: Pick<Plan, 'machine' | 'users'>, r
   return {
     base: lease?.base ?? (typeof base === 'number' ? base : baseOfTree(fileStatus(root))),
     count,
-    belongsTo: pidfd => lease?.belongsTo(pidfd),
+    lease,
     [Symbol.dispose]: () => lease?.[Symbol.dispose](),
   };
 }
@@ -65,10 +68,14 @@ export async function startWithUsers(container: WithUsers, options: AgentOptions
   const { outside, inside } = startAgents(options, ids, mapsWith(bound, ids), container.fds.get(NETWORK), log);
   undo.use(outside);
   undo.use(inside);
-  ids.belongsTo(inside.pidfd);
   using namespace = openUserNamespace(inside.pid);
   const { ownership, whyNotMapped } = settleOwnership(container, namespace.fd);
-  if (ownership === 'chown') await giveTree(container, whyNotMapped);
+  if (ownership === 'chown') {
+    const { lease } = ids;
+    // That takes long, and is before anybody else is told of the container.
+    using _ = lease && entrust([inside.pidfd, lease.fd], ([pidfd]) => [...killAndWait(pidfd!), lease.remove]);
+    await giveTree(container, whyNotMapped);
+  }
   undo.move();
   return { outside, inside, ownership, bound };
 }
