@@ -19,10 +19,14 @@ const DIRECTORIES = [
   '/dev/shm',
   '/dev/mqueue',
   '/run/nspawn',
+  '/run/nspawn/containers',
   '/run/netns',
   '/run/systemd/nspawn',
   '/var/lib/machines',
 ];
+
+/** What is made in them once, and stays until the machine is started again. */
+const STANDING = ['/run/nspawn/containers', '/run/nspawn/zones.lock'];
 
 /** The host as this process sees it. */
 export function hostState(): HostState {
@@ -34,7 +38,10 @@ export function hostState(): HostState {
     'loop devices': new Set(loopDevices()),
     cgroups: new Set(subdirectories('/sys/fs/cgroup')),
   };
-  for (const directory of DIRECTORIES) state[directory] = new Set(entries(directory));
+  for (const directory of DIRECTORIES) {
+    const passing = entries(directory).filter(name => !STANDING.includes(`${directory}/${name}`));
+    state[directory] = new Set(passing);
+  }
   return state;
 }
 
