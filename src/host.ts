@@ -22,7 +22,7 @@ export function hostStatus(path: string): FileStatus | undefined {
   return perform(allowing(look, ...NOTHING_THERE)) < 0 ? undefined : status();
 }
 
-export const hostHas = (path: string): boolean => hostStatus(path) !== undefined;
+export const hostHas = (path: string): boolean => perform(allowing(statusOfPath(path).call, ...NOTHING_THERE)) >= 0;
 export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) === S.IFDIR;
 
 /** Whether this process may list a directory and use what is in it, or read a file. */

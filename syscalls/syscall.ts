@@ -1,5 +1,5 @@
 /** System calls of this process: the one way from JavaScript to the kernel. */
-import { type Argument, allows, argumentWord, type Call, type Placer, type ResultOf, writeCString } from './call.ts';
+import { type Argument, allows, argumentWord, type Call, type ResultOf, writeCString } from './call.ts';
 import { MAP, PROT } from './constants.ts';
 import { type Errno, errnoByNumber } from './errno.ts';
 import { formatCall } from './format.ts';
@@ -81,16 +81,18 @@ export function perform(performed: Call): number {
   const { name, args, allow } = performed;
   const number = syscallNumber(name);
   const words: [Word, Word, Word, Word, Word, Word] = [0, 0, 0, 0, 0, 0];
-  const placed = placeInScratch();
+  placed.end = 0;
+  if (placed.outputs.length > 0) placed.outputs = [];
+  if (placed.large.length > 0) placed.large = [];
   for (let i = 0; i < args.length; i++) {
     const argument = args[i] as Exclude<Argument, ResultOf>;
-    words[i] = typeof argument === 'number' ? argument : argumentWord(argument, placed.place);
+    words[i] = typeof argument === 'number' ? argument : argumentWord(argument, place);
   }
 
   for (;;) {
     const result = Number(run(number, ...words));
     const error = result === -1 ? koffi.errno() : 0;
-    placed.copyBack();
+    for (const { at, bytes } of placed.outputs) bytes.set(scratch.bytes.subarray(at, at + bytes.length));
     trace.sink?.('nspawn', performed, error ? -error : result);
     if (!error) return result;
     const errno = errnoByNumber(error);
@@ -102,35 +104,32 @@ export function perform(performed: Call): number {
 
 type Word = number | bigint;
 
-/** Puts what arguments point to into the scratch memory, and gets back what the kernel has written there. */
-function placeInScratch(): { place: Placer; copyBack: () => void } {
-  const { address, bytes } = scratch;
-  let end = 0;
-  const outputs: { at: number; bytes: Uint8Array }[] = [];
-  // Large arguments must stay referenced until the call is over.
-  const large: Uint8Array[] = [];
-  const place: Placer = (placed, output) => {
-    const size = typeof placed === 'string' ? placed.length * 3 + 1 : placed.length;
-    if (size > LARGEST_COPIED || end + size > SCRATCH_SIZE) {
-      const used = typeof placed === 'string' ? cString(placed) : placed;
-      large.push(used);
-      return addressOf(used);
-    }
-    const at = end;
-    let used = size;
-    if (typeof placed === 'string') used = writeCString(placed, bytes, at);
-    else bytes.set(placed, at);
-    if (output) outputs.push({ at, bytes: placed as Uint8Array });
-    end = at + ((used + 8) & ~7);
-    return address + at;
-  };
-  return {
-    place,
-    copyBack() {
-      for (const output of outputs) output.bytes.set(bytes.subarray(output.at, output.at + output.bytes.length));
-      large.length = 0;
-    },
-  };
+/** What the arguments of the call that is being made point to. */
+const placed = {
+  /** Where the scratch memory is free. */
+  end: 0,
+  /** What the kernel writes to there, and where it is wanted. */
+  outputs: [] as { at: number; bytes: Uint8Array }[],
+  /** Large arguments must stay referenced until the call is over. */
+  large: [] as Uint8Array[],
+};
+
+/** Puts what an argument points to into the scratch memory. */
+function place(wanted: Uint8Array | string, output: boolean): number | bigint {
+  const size = typeof wanted === 'string' ? wanted.length * 3 + 1 : wanted.length;
+  const at = placed.end;
+  if (size > LARGEST_COPIED || at + size > SCRATCH_SIZE) {
+    const used = typeof wanted === 'string' ? cString(wanted) : wanted;
+    placed.large.push(used);
+    return addressOf(used);
+  }
+  let used = size;
+  if (typeof wanted === 'string') used = writeCString(wanted, scratch.bytes, at);
+  // The kernel may leave some of an output as it is, so that starts as the caller's.
+  else scratch.bytes.set(wanted, at);
+  if (output) placed.outputs.push({ at, bytes: wanted as Uint8Array });
+  placed.end = at + ((used + 8) & ~7);
+  return scratch.address + at;
 }
 
 /** Performs the system call `name`. Throws SyscallError. */

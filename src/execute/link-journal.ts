@@ -7,7 +7,8 @@ import { fileStatus, makeDirectories, openBelow, openInRoot } from '../../syscal
 import { attachMount } from '../../syscalls/mount.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { hostHas, hostStatus, isDirectory, readLink } from '../host.ts';
-import { hostMachineId, JOURNALS, machineIdOf } from '../plan/journal.ts';
+import { JOURNALS } from '../plan/journal.ts';
+import { hostMachineId, machineIdOf } from '../plan/machine-id.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
 import { openTree } from './host-objects.ts';

@@ -1,5 +1,5 @@
 import process from 'node:process';
-import type { ContainerOptions } from '../options.ts';
+import type { ContainerOptions, Credential } from '../options.ts';
 import { ambientBeyondRetained, parseAmbientCapabilities, parseCapabilities } from './capabilities.ts';
 import { parseCredentialId, parseCredentialPath } from './credentials.ts';
 import { parseAssignment } from './environment.ts';
@@ -74,60 +74,71 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
 type Parse = (text: string) => unknown;
 type Values = readonly (string | number | undefined)[];
 
+/** What a value of an option is called, and which parser refuses it; perhaps only parts of it are such values. */
+type Check<V> = readonly [option: string, parse: Parse, values?: (value: V) => Values];
+
 /** The checks of single values, for options that don't come through the parsers of the command line. */
-const valueChecks: readonly [option: string, values: (o: ContainerOptions) => Values | undefined, parse: Parse][] = [
-  ['--user=', o => (typeof o.user === 'object' ? [] : [o.user]), parseUser],
-  ['user', o => (typeof o.user === 'object' ? [o.user.uid, o.user.gid] : []), parseId],
-  ['user', o => (typeof o.user === 'object' ? [o.user.home] : []), parseContainerPath],
-  ['files', o => o.files?.map(({ path }) => path), parseContainerPath],
-  ['--chdir=', o => [o.chdir], parseContainerPath],
-  ['--setenv=', o => o.environment, checkAssignment],
-  ['--set-credential=', o => o.credentials?.map(({ id }) => id), parseCredentialId],
-  ['--load-credential=', o => o.credentials?.flatMap(each => ('path' in each ? [each.path] : [])), parseCredentialPath],
-  ['--machine=', o => [o.machine], parseHostname],
-  ['--hostname=', o => [o.hostname], parseHostname],
-  ['--uuid=', o => [o.uuid], parseUuid],
-  ['--kill-signal=', o => [o.killSignal], parseSignal],
-  ['--capability=', o => o.capabilities, parseCapabilities],
-  ['--drop-capability=', o => o.dropCapabilities, parseCapabilities],
-  ['--ambient-capability=', o => o.ambientCapabilities, parseAmbientCapabilities],
-  ['--oom-score-adjust=', o => [o.oomScoreAdjust], parseOomScoreAdjust],
-  ['--cpu-affinity=', o => o.cpuAffinity, parseCpuList],
-  ['--memory=', o => [o.memory], parseMemory],
-  ['--memory-swap=', o => [o.memorySwap], parseSwap],
-  ['--cpus=', o => [o.cpus], parseCpus],
-  ['--cpu-weight=', o => [o.cpuWeight], parseCpuWeight],
-  ['--tasks=', o => [o.tasks], parseTasks],
-  ['--io-weight=', o => [o.ioWeight], parseWeight],
-  ['--io-max=', o => o.ioMax?.map(ioMaxText), parseIoMax],
-  ['--timeout=', o => [o.timeout], checkMilliseconds],
-  ['--personality=', o => [o.personality], parsePersonality],
-  ['--bind=', o => o.binds?.map(bind => bind.destination), parseContainerPath],
-  ['--tmpfs=', o => o.tmpfs?.map(tmpfs => tmpfs.path), parseContainerPath],
-  ['--tmpfs-size=', o => [o.tmpfsSize], parseMemory],
-  ['--overlay=', o => o.overlays?.map(overlay => overlay.destination), parseContainerPath],
-  ['--inaccessible=', o => o.inaccessible, parseContainerPath],
-  ['--bind-user=', o => o.bindUsers, parseUserName],
-  ['--private-users=', o => [wordOf(o.privateUsers)], parsePrivateUsers],
-  ['--private-users-ownership=', o => [o.usersOwnership], parseOwnership],
-  ['--slice=', o => [o.slice], parseNonEmpty],
-  ['--property=', o => o.properties, parseProperty],
-  ['--network-interface=', o => o.networkInterfaces, parseInterfacePair],
-  ['--network-macvlan=', o => o.networkMacvlans, parseInterfacePair],
-  ['--network-ipvlan=', o => o.networkIpvlans, parseInterfacePair],
-  ['--network-veth-extra=', o => o.networkVethExtra, parseInterfacePair],
-  ['--network-bridge=', o => [o.networkBridge], parseInterface],
-  ['--network-zone=', o => [o.networkZone], parseZone],
-];
+const valueChecks: { readonly [K in keyof ContainerOptions]?: readonly Check<NonNullable<ContainerOptions[K]>>[] } = {
+  user: [
+    ['--user=', parseUser, user => (typeof user === 'object' ? [] : [user])],
+    ['user', parseId, user => (typeof user === 'object' ? [user.uid, user.gid] : [])],
+    ['user', parseContainerPath, user => (typeof user === 'object' ? [user.home] : [])],
+  ],
+  files: [['files', parseContainerPath, files => files.map(({ path }) => path)]],
+  chdir: [['--chdir=', parseContainerPath]],
+  environment: [['--setenv=', checkAssignment]],
+  credentials: [
+    ['--set-credential=', parseCredentialId, credentials => credentials.map(({ id }) => id)],
+    ['--load-credential=', parseCredentialPath, pathsOf],
+  ],
+  machine: [['--machine=', parseHostname]],
+  hostname: [['--hostname=', parseHostname]],
+  uuid: [['--uuid=', parseUuid]],
+  killSignal: [['--kill-signal=', parseSignal]],
+  capabilities: [['--capability=', parseCapabilities]],
+  dropCapabilities: [['--drop-capability=', parseCapabilities]],
+  ambientCapabilities: [['--ambient-capability=', parseAmbientCapabilities]],
+  oomScoreAdjust: [['--oom-score-adjust=', parseOomScoreAdjust]],
+  cpuAffinity: [['--cpu-affinity=', parseCpuList]],
+  memory: [['--memory=', parseMemory]],
+  memorySwap: [['--memory-swap=', parseSwap]],
+  cpus: [['--cpus=', parseCpus]],
+  cpuWeight: [['--cpu-weight=', parseCpuWeight]],
+  tasks: [['--tasks=', parseTasks]],
+  ioWeight: [['--io-weight=', parseWeight]],
+  ioMax: [['--io-max=', parseIoMax, limits => limits.map(ioMaxText)]],
+  timeout: [['--timeout=', checkMilliseconds]],
+  personality: [['--personality=', parsePersonality]],
+  binds: [['--bind=', parseContainerPath, binds => binds.map(({ destination }) => destination)]],
+  tmpfs: [['--tmpfs=', parseContainerPath, tmpfs => tmpfs.map(({ path }) => path)]],
+  tmpfsSize: [['--tmpfs-size=', parseMemory]],
+  overlays: [['--overlay=', parseContainerPath, overlays => overlays.map(({ destination }) => destination)]],
+  inaccessible: [['--inaccessible=', parseContainerPath]],
+  bindUsers: [['--bind-user=', parseUserName]],
+  privateUsers: [['--private-users=', parsePrivateUsers, users => [wordOf(users)]]],
+  usersOwnership: [['--private-users-ownership=', parseOwnership]],
+  slice: [['--slice=', parseNonEmpty]],
+  properties: [['--property=', parseProperty]],
+  networkInterfaces: [['--network-interface=', parseInterfacePair]],
+  networkMacvlans: [['--network-macvlan=', parseInterfacePair]],
+  networkIpvlans: [['--network-ipvlan=', parseInterfacePair]],
+  networkVethExtra: [['--network-veth-extra=', parseInterfacePair]],
+  networkBridge: [['--network-bridge=', parseInterface]],
+  networkZone: [['--network-zone=', parseZone]],
+};
 
 /**
  * Refuses options that no container can be made from: bad values, options that can't go together, and what isn't
  * supported yet. Expects what impliedOptions() gives. Throws UsageError.
  */
 export function checkOptions(options: ContainerOptions): void {
-  for (const [option, values, parse] of valueChecks) {
-    for (const value of values(options) ?? []) {
-      if (value !== undefined) namingOption(option, () => parse(String(value)));
+  for (const [key, given] of Object.entries(options)) {
+    if (given === undefined) continue;
+    const checks: readonly Check<never>[] = valueChecks[key as keyof ContainerOptions] ?? [];
+    for (const [option, parse, valuesOf = listed] of checks) {
+      for (const value of valuesOf(given as never)) {
+        if (value !== undefined) namingOption(option, () => parse(String(value)));
+      }
     }
   }
   const conflict = conflicts.find(([applies]) => applies(options));
@@ -150,6 +161,12 @@ export function hasInterfaces(o: ContainerOptions): boolean {
 
 /** Whether the container has users of its own. */
 export const hasUsers = ({ privateUsers = 'no' }: ContainerOptions): boolean => privateUsers !== 'no';
+
+const listed = (value: unknown) => (Array.isArray(value) ? value : [value]);
+
+function pathsOf(credentials: readonly Credential[]): string[] {
+  return credentials.flatMap(each => ('path' in each ? [each.path] : []));
+}
 
 /** As on the command line. */
 const wordOf = (users: ContainerOptions['privateUsers']): string | undefined =>

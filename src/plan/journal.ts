@@ -1,17 +1,12 @@
 /** --link-journal=: where the host finds the journal of the container. See systemd-nspawn(1). */
-import { hostHas, readIfThere, readLink } from '../host.ts';
+import { hostHas, readLink } from '../host.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { RootView } from '../root-view.ts';
+import { machineIdOf } from './machine-id.ts';
 import { must, type Step } from './steps.ts';
 
 /** Below it each machine has a directory, which is named by its id. */
 export const JOURNALS = '/var/log/journal';
-
-/** 32 hexadecimal digits of a machine-id(5) file; undefined if it has none, as before a first boot. */
-const parseMachineId = (text: string | undefined): string | undefined =>
-  /^[0-9a-f]{32}$/i.exec(text?.trim() ?? '')?.[0].toLowerCase();
-
-export const hostMachineId = (): string | undefined => parseMachineId(readIfThere('/etc/machine-id')?.toString());
 
 /**
  * The step for it, if there is something to do. `view` is of the tree, if it is a directory; `writesTo` is the host's
@@ -28,20 +23,11 @@ export function journalSteps(
 
 /** Whether the host has something for the tree's machine id, which in an image shows only when that is mounted. */
 function hostMayHave(view: RootView | undefined): boolean {
-  if (!view) return hostHas(JOURNALS);
+  if (!hostHas(JOURNALS)) return false;
+  if (!view) return true;
   const id = machineIdOf(view);
   if (id === undefined) return false;
   const path = `${JOURNALS}/${id}`;
   // A symlink to nowhere is something, too.
   return hostHas(path) || readLink(path) !== undefined;
-}
-
-/** A tree's machine id; undefined if it has none that can be read. */
-export function machineIdOf(view: RootView): string | undefined {
-  try {
-    return parseMachineId(view.readText('/etc/machine-id'));
-  } catch {
-    // No regular file, or one of gigabytes: what isn't an id is none.
-    return undefined;
-  }
 }

@@ -19,8 +19,9 @@ import { customMounts } from './custom-mounts.ts';
 import { API_FILE_SYSTEMS, baseFileSystem, devices, selinuxFileSystem } from './file-systems.ts';
 import { resolverConfiguration, timezone } from './host-configuration.ts';
 import { journalSteps } from './journal.ts';
+import { machineIdOf } from './machine-id.ts';
 import { notifySocket } from './notify-socket.ts';
-import { machineIdOf, registrationOf } from './registration.ts';
+import { registrationOf } from './registration.ts';
 import { rootMounts, VOLATILE_VAR } from './root.ts';
 import {
   CONSOLE,
@@ -176,7 +177,7 @@ export function buildPlan(
   const registration = registrationOf(options, {
     directory: image || ephemeral ? '' : directory,
     hostInterface: options.networkVeth ? hostInterface(interfaces) : undefined,
-    machineId: volatile === 'yes' ? undefined : tree && machineIdOf(tree),
+    machineId: () => (volatile === 'yes' ? undefined : tree && machineIdOf(tree)),
     properties,
     killSignal: killSignal(options).killSignal,
   });

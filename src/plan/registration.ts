@@ -9,7 +9,6 @@ import { hostStatus, readIfThere } from '../host.ts';
 import type { UnitProperty } from '../options/unit-properties.ts';
 import { UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
-import type { RootView } from '../root-view.ts';
 
 /** What is asked of the host's service manager, or of systemd-machined, which asks it in turn. */
 export interface Registration {
@@ -34,8 +33,8 @@ export interface Registration {
 export interface Registered {
   directory: string;
   hostInterface: string | undefined;
-  /** The tree's own. */
-  machineId: string | undefined;
+  /** Reads the tree's own. */
+  machineId: () => string | undefined;
   killSignal: number | undefined;
   /** Those of --property=. */
   properties: readonly UnitProperty[];
@@ -55,21 +54,11 @@ export function registrationOf(options: ContainerOptions, its: Registered): Regi
   return {
     as: register ? (keepUnit ? 'unit' : 'machine') : 'scope',
     isRequired,
-    machineId: uuid?.replaceAll('-', '') ?? its.machineId,
+    machineId: uuid?.replaceAll('-', '') ?? its.machineId(),
     directory: its.directory,
     hostInterface: its.hostInterface,
     properties: keepUnit ? [] : scopeProperties(options, its),
   };
-}
-
-/** The machine id of a tree, if it has one: machine-id(5). */
-export function machineIdOf(tree: RootView): string | undefined {
-  try {
-    return /^[0-9a-f]{32}$/m.exec(tree.readText('/etc/machine-id') ?? '')?.[0];
-  } catch {
-    // Something else than a file: it has none.
-    return undefined;
-  }
 }
 
 /** What a container gets to use and to make, though more devices may be there: those of /dev that it always has. */

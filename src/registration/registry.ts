@@ -4,7 +4,7 @@ import { makeRoomForInotify } from '../container/inotify.ts';
 import { StepError } from '../execute/attempt.ts';
 import type { Logger } from '../log.ts';
 import { type Hierarchy, hierarchiesOf } from '../plan/cgroups.ts';
-import { machineIdOf } from '../plan/registration.ts';
+import { machineIdOf } from '../plan/machine-id.ts';
 import { describeStep, type Plan, type RegisterStep } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
 import { type HostUnit, register } from './host-unit.ts';
