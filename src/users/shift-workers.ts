@@ -6,6 +6,7 @@
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
+import { viewAll } from '../../syscalls/agent/arena.ts';
 import { ARENA_ADDRESS, WILL } from '../../syscalls/agent/layout.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, O, S, STATX } from '../../syscalls/constants.ts';
@@ -158,6 +159,7 @@ export function startWorkers(task: Task): Workers {
 
 function startWorker(): Worker {
   const agent = startAgent({ namespaces: 0n, fds: [], dieWithParent: true });
+  viewAll(agent.arena);
   const nothing = { changes: [], looked: undefined, results: () => [], next: [], open: [] };
   return { agent, filled: emptyRegion(0), turn: 0, ...nothing };
 }

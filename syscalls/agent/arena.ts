@@ -23,6 +23,7 @@ export interface Arena {
   fd: number;
   /** Where this process has it mapped. */
   address: bigint;
+  /** Its first USUAL_VIEW bytes, or all of it: see viewAll(). */
   bytes: Uint8Array;
   words: BigInt64Array;
   /** The same memory in 32-bit halves, the lower one first. */
@@ -32,6 +33,12 @@ export interface Arena {
 /** Arenas that no agent holds any more, to be used again: making one costs more than a small container's set-up. */
 const free: Arena[] = [];
 const MOST_FREE = 4;
+
+/**
+ * What nearly all batches fit in. The JavaScript engine counts what it can see as memory that it uses itself: if it saw all
+ * of two or three arenas, it would collect garbage in the middle of a start.
+ */
+const USUAL_VIEW = 256 << 10;
 
 /** An arena of ARENA_SIZE bytes, of which only touched pages take memory. Throws SyscallError. */
 export function takeArena(): Arena {
@@ -53,9 +60,22 @@ function makeArena(): Arena {
 function mapArena(fd: number): Arena {
   syscall('ftruncate', fd, ARENA_SIZE);
   const address = BigInt(syscall('mmap', 0, ARENA_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0));
-  const bytes = memoryAt(address, ARENA_SIZE);
-  const words = new BigInt64Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 8);
-  return { fd, address, bytes, words, halves: new Int32Array(bytes.buffer, bytes.byteOffset, ARENA_SIZE / 4) };
+  return { fd, address, ...view(address, USUAL_VIEW) };
+}
+
+function view(address: bigint, size: number): Pick<Arena, 'bytes' | 'words' | 'halves'> {
+  const bytes = memoryAt(address, size);
+  const { buffer, byteOffset } = bytes;
+  return {
+    bytes,
+    words: new BigInt64Array(buffer, byteOffset, size / 8),
+    halves: new Int32Array(buffer, byteOffset, size / 4),
+  };
+}
+
+/** For who uses more of an arena than its beginning. */
+export function viewAll(arena: Arena): void {
+  if (arena.bytes.length < ARENA_SIZE) Object.assign(arena, view(arena.address, ARENA_SIZE));
 }
 
 /** Gives an arena back. `reusable` only when no other process can still have it mapped. */
@@ -89,7 +109,18 @@ export interface WrittenBatch extends WrittenOps {
 /** Writes calls as a batch. Throws if they don't fit. */
 export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenBatch {
   const opsAt = HEADER.size + BATCH.ops;
-  const written = writeOps(arena, calls, opsAt, { from: opsAt + calls.length * OP.size, to: WILL.start });
+  const write = () => {
+    const to = Math.min(arena.bytes.length, WILL.start);
+    return writeOps(arena, calls, opsAt, { from: opsAt + calls.length * OP.size, to });
+  };
+  let written: WrittenOps;
+  try {
+    written = write();
+  } catch (error) {
+    if (!(error instanceof TooLongError) || arena.bytes.length === ARENA_SIZE) throw error;
+    viewAll(arena);
+    written = write();
+  }
   return {
     ...written,
     calls,
@@ -101,6 +132,8 @@ export function writeBatch(arena: Arena, calls: readonly Call[]): WrittenBatch {
     },
   };
 }
+
+class TooLongError extends Error {}
 
 /**
  * Writes calls as ops at the offset `opsAt`, and what their arguments point to into the room given. This is most of
@@ -118,7 +151,8 @@ export function writeOps(
   const placedAt = new Map<Uint8Array | string, number>();
   let end = data.from;
   let writing = `${calls.length} calls`;
-  const tooLong = () => new Error(`handing ${writing} to an agent: too long for the memory that is shared with it`);
+  const tooLong = () =>
+    new TooLongError(`handing ${writing} to an agent: too long for the memory that is shared with it`);
 
   const place: Placer = (placed, output) => {
     const known = output ? undefined : placedAt.get(placed);
@@ -135,7 +169,7 @@ export function writeOps(
     return ARENA_ADDRESS + at;
   };
 
-  if (data.from > data.to) throw tooLong();
+  if (data.from > data.to || data.to > bytes.length) throw tooLong();
   for (let i = 0; i < calls.length; i++) {
     const { name, args, allow } = calls[i]!;
     writing = name;

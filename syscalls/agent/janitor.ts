@@ -9,7 +9,7 @@ import { F_DUPFD_CLOEXEC, readableWithin } from '../fd.ts';
 import { syscallNumber } from '../machine.ts';
 import { ALL_SIGNALS, NO_SIGNALS, setName, setSignalMask } from '../process.ts';
 import { type Agent, AgentDiedError, startAgent } from './agent.ts';
-import { type Arena, writeOps } from './arena.ts';
+import { type Arena, viewAll, writeOps } from './arena.ts';
 import { ARENA_ADDRESS, BATCH, CONTROL_FD, HEADER, OP, WILL } from './layout.ts';
 
 /** A piece of the will. Disposing of it takes it back. */
@@ -193,6 +193,7 @@ function startJanitor(): Agent {
     call('close_range', 0, CONTROL_FD - 1, 0),
     call('close_range', CONTROL_FD + 1, LAST_FD, 0),
   ]);
+  viewAll(agent.arena);
   agent.arena.words[COUNT] = 0n;
   undo.move();
   return agent;

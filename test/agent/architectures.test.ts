@@ -14,6 +14,7 @@ import {
   BECOME_INIT_CALL,
   releaseArena,
   takeArena,
+  viewAll,
   writeBatch,
   writeOps,
 } from '../../syscalls/agent/arena.ts';
@@ -52,6 +53,7 @@ function start(command: readonly string[], numbers: Numbers, fds: readonly numbe
   syscall('socketpair', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0, { out: new Uint8Array(pair.buffer) });
   const [control, theirs] = [pair[0]!, pair[1]!];
   const arena = takeArena();
+  viewAll(arena);
   const [program, ...args] = command;
   const child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', theirs, arena.fd, ...fds] });
   closeFd(theirs);
