@@ -16,6 +16,7 @@ export function checkTree({ directory, template, payload, steps }: Plan, root: R
   if (root.has(program) || root.has(`/usr${program}`)) return;
   if (payload.files.some(({ path }) => path === program)) return;
   // It may be in what is bound to there.
-  if (steps.some(({ action }) => action.do === 'bind' && `${program}/`.startsWith(`${action.path}/`))) return;
+  const bound = steps.flatMap(({ action }) => (action.do === 'bind' || action.do === 'attach' ? [action.path] : []));
+  if (bound.some(path => `${program}/`.startsWith(`${path}/`))) return;
   throw new Error(`starting a container on ${checked}: it has no ${program}`);
 }

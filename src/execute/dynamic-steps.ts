@@ -20,7 +20,6 @@ import { containerView, type RootView } from '../root-view.ts';
 import type { IdmapSource } from '../users/idmap.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
-import { makeOverlay } from './overlay.ts';
 import type { Setup } from './setup.ts';
 import type { StaticAction } from './static-steps.ts';
 
@@ -43,22 +42,6 @@ export const DYNAMIC_STEPS: {
   'make veth link': (action, { network }) => network!(action),
   'make macvlan': (action, { network }) => network!(action),
   'make ipvlan': (action, { network }) => network!(action),
-
-  'make overlay'({ overlay, lower, upper }, { plan, agent, fds }) {
-    const above = upper && { ...upper, fd: fds.get(upper.object)! };
-    const directories = above
-      ? [above.directory, above.work].map(name =>
-          allowing(call('mkdirat', above.fd, name, above.mode ?? 0o755), 'EEXIST'),
-        )
-      : [];
-    const { calls, made } = makeOverlay({
-      lower: lower.map(key => fds.get(key)!),
-      upper: above,
-      options: plan.users?.maps && upper ? USER_ATTRIBUTES : [],
-    });
-    const all = [...directories, ...calls];
-    fds.set(overlay, agent.run(all)[all.indexOf(made)]!);
-  },
 
   bind({ object, path, idmap }, { plan, agent, idOf, fds, idmapBind }) {
     const source = fds.get(object);
@@ -133,9 +116,6 @@ function writeFile(path: string, content: Buffer, replace: boolean, { agent, log
     ]),
   ]);
 }
-
-/** In a user namespace an overlay has no attributes of the trusted kind: overlayfs.rst, "User xattr". */
-const USER_ATTRIBUTES = [{ key: 'userxattr' }];
 
 /** Gives one agent a descriptor of another; returns its number. */
 function handOver(fd: number, from: Agent, to: Agent): number {

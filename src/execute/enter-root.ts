@@ -29,7 +29,7 @@ const BESIDE = '/dev';
  * them any more: for one that follows it into a user namespace, and needs to see all of the API file systems at the paths
  * `seen`. So they are mounted once more, without what may hide parts of them.
  */
-export function enterRootBeside(root: number, seen: readonly string[]): Call[] {
+export function enterRootBeside(root: Fd, seen: readonly string[]): Call[] {
   const attachAt = (path: string, mount: Fd): Call[] => {
     const place = call('openat', AT.FDCWD, path, O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
     return [place, attachMount(mount, place), ...[place, mount].map(fd => call('close', fdOf(fd)))];

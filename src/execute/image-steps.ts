@@ -68,7 +68,7 @@ export const IMAGE_STEPS: {
     agent.run(
       wanted.flatMap(
         ({ path, target }) =>
-          STATIC_STEPS['make symlink']({ do: 'make symlink', path, target }, new Map(), id => id).calls,
+          STATIC_STEPS['make symlink']({ do: 'make symlink', path, target }, new Map(), id => id, new Map()).calls,
       ),
     );
   },

@@ -8,7 +8,7 @@ export interface Layers {
   lower: readonly number[];
   /** The writable layer and the kernel's working directory, by their names in a detached mount. */
   upper?: { fd: number; directory: string; work: string } | undefined;
-  options?: readonly MountOption[];
+  options?: readonly MountOption[] | undefined;
 }
 
 /**

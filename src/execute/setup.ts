@@ -49,18 +49,22 @@ export interface Setup {
 export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => void): void {
   const dynamicSteps: Setup['imageSteps'] = { ...(DYNAMIC_STEPS as Setup['imageSteps']), ...setup.imageSteps };
   let batch: BatchedStep[] = [];
+  const made = new Map<string, Call>();
   let first: typeof meanwhile | undefined = meanwhile;
   const run = () => {
     if (batch.length === 0) return;
     runBatch(batch, setup, first);
     batch = [];
+    made.clear();
     first = undefined;
   };
   for (const step of steps) {
     setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
     const dynamic = dynamicSteps[step.action.do];
     if (!dynamic) {
-      batch.push(prepare(step, setup));
+      const prepared = prepare(step, setup, made);
+      if (prepared.makes) made.set(prepared.makes.object, prepared.makes.by);
+      batch.push(prepared);
       continue;
     }
     run();
@@ -78,18 +82,20 @@ interface BatchedStep extends Prepared {
   allowed: Call['allow'][] | undefined;
 }
 
-function prepare(step: Step, { fds, idOf }: Setup): BatchedStep {
+function prepare(step: Step, { fds, idOf }: Setup, made: ReadonlyMap<string, Call>): BatchedStep {
   const make = STATIC_STEPS[step.action.do as StaticAction['do']] as (
     action: StepAction,
     fds: Setup['fds'],
     idOf: Setup['idOf'],
+    made: ReadonlyMap<string, Call>,
   ) => Prepared;
-  const { calls, after } = make(step.action, fds, idOf);
-  if (step.onFailure === 'fail') return { step, calls, after, allowed: undefined };
+  const prepared = make(step.action, fds, idOf, made);
+  if (step.onFailure === 'fail') return { ...prepared, step, allowed: undefined };
+  const { calls } = prepared;
   // A call that builds on a failed one fails too: a negative number is no descriptor.
   const allowed = calls.map(({ allow }) => allow);
   for (const each of calls) each.allow = 'any';
-  return { step, calls, after, allowed };
+  return { ...prepared, step, allowed };
 }
 
 function runBatch(batch: readonly BatchedStep[], setup: Setup, meanwhile?: () => void): void {
@@ -105,9 +111,10 @@ function runBatch(batch: readonly BatchedStep[], setup: Setup, meanwhile?: () =>
     throw failure(failed.step, error, setup);
   }
   let from = 0;
-  for (const { step, calls, after, allowed } of batch) {
+  for (const { step, calls, makes, after, allowed } of batch) {
     const own = results.slice(from, from + calls.length);
     from += calls.length;
+    if (makes) setup.fds.set(makes.object, own[calls.indexOf(makes.by)]!);
     if (!after && !allowed) continue;
     reporting(step, setup, () => {
       const wrong = allowed ? own.findIndex((result, i) => isFailure(result, allowed[i])) : -1;

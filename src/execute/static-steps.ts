@@ -10,6 +10,7 @@ import {
   attachMount,
   cloneTree,
   detachMount,
+  type Fd,
   type MountOption,
   makeAllShared,
   makeAllSlaves,
@@ -22,6 +23,7 @@ import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '..
 import { enterRoot, enterRootBeside, followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
+import { makeOverlay } from './overlay.ts';
 import type { Setup } from './setup.ts';
 
 /** The agent's root directory, as long as its working directory is that. */
@@ -31,6 +33,8 @@ const DIRECTORY_MODE = 0o755;
 /** A step's calls, and what is to be done with their results. */
 export interface Prepared {
   calls: readonly Call[];
+  /** A call whose result is the descriptor of a host object. */
+  makes?: { object: string; by: Call };
   after?: ((results: readonly number[], setup: Setup) => void) | undefined;
 }
 
@@ -45,7 +49,6 @@ export type StaticAction = Exclude<
         | 'link time zone'
         | 'link journal'
         | 'write user records'
-        | 'make overlay'
         | 'reset loginuid'
         | 'bring loopback up'
         | 'connect network'
@@ -57,11 +60,19 @@ export type StaticAction = Exclude<
   | InterfaceAction
 >;
 
-/** `idOf` tells which id of who carries the step out is an id of the container's. */
-type Prepare<A> = (action: A, fds: ReadonlyMap<string, number>, idOf: Setup['idOf']) => Prepared;
+/**
+ * `idOf` tells which id of who carries the step out is an id of the container's; `made` are the calls of steps of the same
+ * batch whose results are descriptors of host objects.
+ */
+type Prepare<A> = (
+  action: A,
+  fds: ReadonlyMap<string, number>,
+  idOf: Setup['idOf'],
+  made: ReadonlyMap<string, Call>,
+) => Prepared;
 
 /** The calls that attach a detached mount to a directory, which is made where it is missing. */
-export function attachAt(path: string, mount: Call): Call[] {
+export function attachAt(path: string, mount: Fd): Call[] {
   const target = openInRoot(HERE, path, O.PATH | O.DIRECTORY);
   return [...makeDirectories(HERE, path, DIRECTORY_MODE), target, attachMount(mount, target)];
 }
@@ -82,8 +93,19 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
   },
 
-  'enter root'({ seen }, fds) {
-    const root = fds.get(ROOT)!;
+  'make overlay'({ overlay, lower, upper, options }, fds) {
+    const above = upper && { ...upper, fd: fds.get(upper.object)! };
+    const directories = above
+      ? [above.directory, above.work].map(name =>
+          allowing(call('mkdirat', above.fd, name, above.mode ?? DIRECTORY_MODE), 'EEXIST'),
+        )
+      : [];
+    const { calls, made } = makeOverlay({ lower: lower.map(key => fds.get(key)!), upper: above, options });
+    return { calls: [...directories, ...calls], makes: { object: overlay, by: made } };
+  },
+
+  'enter root'({ seen }, fds, _, made) {
+    const root = made.get(ROOT) ?? fds.get(ROOT)!;
     return { calls: seen ? enterRootBeside(root, seen) : enterRoot(root) };
   },
 
@@ -139,6 +161,11 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
   mount({ type, path, options, attributes }, _, idOf) {
     const mount = newMount(type, withIds(options, idOf), attributes);
     return { calls: [...mount, ...attachAt(path, mount.at(-1)!)] };
+  },
+
+  attach({ object, path }, fds, _, made) {
+    const mount = made.get(object) ?? fds.get(object)!;
+    return { calls: [...attachAt(path, mount), call('close', typeof mount === 'number' ? mount : resultOf(mount))] };
   },
 
   'bind read-only'({ path }) {

@@ -48,7 +48,7 @@ export function rootMounts(directory: string, view: RootView, volatile: Volatile
           'volatile /usr': tree('/usr', { inRoot: true, readOnly: true }),
         },
         before: [],
-        steps: [must({ do: 'bind', object: 'volatile /usr', path: '/usr' })],
+        steps: [must({ do: 'attach', object: 'volatile /usr', path: '/usr' })],
       };
     case 'overlay':
       // An overlay has nothing of the mounts below its layers.

@@ -29,7 +29,7 @@ export function splitOverlay(directory: string, mountPoints: readonly string[]):
     hostObjects[upper] = { kind: 'scratch', readOnly: false };
     const writable = { object: upper, directory: 'upper', work: 'work', mode };
     before.push(must({ do: 'make overlay', overlay, lower: [lower], upper: writable }));
-    steps.push(must({ do: 'bind', object: overlay, path: target }));
+    steps.push(must({ do: 'attach', object: overlay, path: target }));
   };
 
   const addEntries = (path: string, target: string) => {

@@ -113,7 +113,7 @@ export type StepAction =
   | { do: 'separate mounts' }
   | { do: 'reset loginuid' }
   /** Makes a host object of the name `overlay`; `lower` are keys of host objects, the lowest layer first. */
-  | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer }
+  | { do: 'make overlay'; overlay: string; lower: string[]; upper?: UpperLayer; options?: MountOption[] }
   /** `seen` are API file systems of the host that who follows into a user namespace must see. */
   | { do: 'enter root'; seen?: string[] }
   /** From here on the steps are carried out in the user namespace. They need these host objects. */
@@ -137,6 +137,8 @@ export type StepAction =
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
   /** `idmap` tells whose the files look like. */
   | { do: 'bind'; object: string; path: string; idmap?: BindIdmap }
+  /** As bind, for what is surely a directory; `path` is made where it is missing. */
+  | { do: 'attach'; object: string; path: string }
   /** `fallback` is for a tree without `path`, if it is an empty directory. */
   | { do: 'mount partition'; object: string; path: string; fallback?: string }
   /** Takes an object from the container's tree as it is now, or before there is one from the tree of another object. */
@@ -299,6 +301,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
   'separate cgroups': () => "separating the cgroups from the host's",
   mount: ({ type, path, options }) => `mounting ${type} on ${path}${describeOptions(options)}`,
   bind: ({ object: key, path, idmap }, object) => `binding ${object(key)} to ${path}${idmap ? ` (${idmap})` : ''}`,
+  attach: ({ object: key, path }, object) => `binding ${object(key)} to ${path}`,
   'mount partition': ({ object: key, path, fallback }, object) =>
     `mounting ${object(key)} on ${path}${fallback ? `, or on ${fallback} if only that is there` : ''}`,
   take: ({ object: key, from }, object) => `opening ${object(key)}${from ? ` in ${object(from)}` : ''}`,

@@ -83,7 +83,8 @@ export function planWithoutRoot(plan: Plan): Plan {
     if (cgroups.length === 0 && 'path' in action && action.path.startsWith(CGROUPS)) return [];
     switch (action.do) {
       case 'make overlay':
-        return volatile && action.overlay === ROOT ? [...volatile.before] : [step];
+        if (volatile && action.overlay === ROOT) return volatile.before.map(withUserAttributes);
+        return [withUserAttributes(step)];
       case 'enter root':
         // What is there can be seen as it is: who can't mount it anew can't uncover it either.
         return [{ ...step, action: { ...action, seen: [] } }, ...(volatile?.steps ?? [])];
@@ -100,7 +101,7 @@ export function planWithoutRoot(plan: Plan): Plan {
         // It can be mounted only by who owns the network namespace. The one of the private network is done elsewhere.
         const object = "the host's /sys";
         hostObjects[object] = { kind: 'tree', path: '/sys', inRoot: false, recursive: true, readOnly: true };
-        return [{ ...step, action: { do: 'bind', object, path: action.path } }];
+        return [{ ...step, action: { do: 'attach', object, path: action.path } }];
       }
       default:
         return [step];
@@ -113,6 +114,13 @@ export function planWithoutRoot(plan: Plan): Plan {
   return { ...plan, users, cgroups, hostObjects, steps };
 }
 const CGROUPS = '/sys/fs/cgroup';
+
+/** In a user namespace an overlay has no attributes of the trusted kind: overlayfs.rst, "User xattr". */
+function withUserAttributes(step: Step): Step {
+  const { action } = step;
+  if (action.do !== 'make overlay' || !action.upper) return step;
+  return { ...step, action: { ...action, options: [{ key: 'userxattr' }] } };
+}
 
 const mountPoints = (directory: string): string[] =>
   mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
