@@ -1,6 +1,7 @@
 /** Work whose errors tell what was being done. */
-import { AgentDiedError } from '../../syscalls/agent/agent.ts';
+import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
 import type { Call } from '../../syscalls/call.ts';
+import { SyscallError } from '../../syscalls/syscall.ts';
 
 /** A step's failure: what was being done and why it failed. `cause` is the error of the call that failed. */
 export class StepError extends Error {
@@ -22,4 +23,14 @@ export function attempt<Result>(doing: string, work: () => Result): Result {
 export interface Piece {
   doing: string;
   calls: readonly Call[];
+}
+
+/** Has an agent do several things in one batch; returns the results of all calls. Throws as attempt() does. */
+export function runPieces(agent: Agent, pieces: readonly Piece[]): number[] {
+  try {
+    return agent.run(pieces.flatMap(({ calls }) => calls));
+  } catch (error) {
+    const failed = error instanceof SyscallError && pieces.find(({ calls }) => calls.includes(error.call));
+    throw failed ? new StepError(failed.doing, error) : error;
+  }
 }

@@ -181,6 +181,27 @@ it('nothing of it is left after kill -9', async () => {
   await eventually('its processes have ended', () => !isAlive());
 });
 
+it('of what it gets of the host, what can’t be opened is named', async () => {
+  const closed = join(user.home, 'closed');
+  mkdirSync(closed, { mode: 0o700 });
+  const options = ['--bind-ro=/etc:/mnt/etc', `--bind=${closed}/x:/mnt/x`, '--bind-ro=/usr:/mnt/usr'];
+  const { status, stderr } = await inTree('true', options);
+  assert.is(status, 1);
+  assert.match(stderr, /^opening [^ ]*\/closed\/x: [^\n]*Permission denied \(EACCES\)\n$/);
+});
+
+it('a machine that forbids user namespaces is told of', async () => {
+  for (const most of [0, 1]) {
+    // One is for the agent that makes the mounts, another for the container.
+    const script = `echo ${most} > /proc/sys/user/max_user_namespaces && exec "$@"`;
+    const forbidding = ['unshare', '-U', `--map-user=${UID}`, `--map-group=${GID}`, '--keep-caps', 'sh', '-c', script];
+    const command = user.as(...forbidding, 'sh', ...user.program);
+    const { status, stderr } = await nspawn([...QUIET, '-D', user.tree, '/bin/true'], { command, cwd: '/' });
+    assert.is(status, 1);
+    assert.match(stderr, /^making a user namespace: .*doesn't let ordinary users do so; see user\.max_user_namespaces/);
+  }
+});
+
 it('what takes root is refused with the reason', async () => {
   const refusals: [string[], RegExp][] = [
     [

@@ -22,7 +22,8 @@ export interface OrdinaryUser extends Disposable {
   tree: string;
   /** The words that run a program as the user. */
   as(...program: string[]): string[];
-  /** The words that start nspawn so. */
+  /** The words that start nspawn, and those that do so as the user. */
+  program: string[];
   nspawn: string[];
 }
 
@@ -68,12 +69,14 @@ export function ordinaryUser({ hasSubordinates = false } = {}): OrdinaryUser {
     ...environment,
     ...program,
   ];
+  const program = [join(SHOWN_AT, 'node_modules/.bin/bun'), join(SHOWN_AT, 'src/cli/main.ts')];
   const held = undo.move();
   return {
     home,
     tree,
     as,
-    nspawn: as(join(SHOWN_AT, 'node_modules/.bin/bun'), join(SHOWN_AT, 'src/cli/main.ts')),
+    program,
+    nspawn: as(...program),
     [Symbol.dispose]: () => held.dispose(),
   };
 }

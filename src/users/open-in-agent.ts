@@ -1,0 +1,104 @@
+/** What an ordinary user's container gets of the host, opened by an agent that may mount. */
+import type { Agent } from '../../syscalls/agent/agent.ts';
+import { type Call, call, resultOf } from '../../syscalls/call.ts';
+import { AT, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
+import { openInRoot } from '../../syscalls/file.ts';
+import { cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
+import type { Origins } from '../execute/host-objects.ts';
+import { readLink } from '../host.ts';
+import { describeObject, type HostObject } from '../plan/steps.ts';
+
+/** Where objects come from. */
+export interface OriginsInAgent extends Pick<Origins, 'ephemeral' | 'console' | 'notifySocket'> {
+  /** The container's root directory, by its path or as a descriptor of the agent's. */
+  root: string | number;
+}
+
+/** The calls that open an object; `made` is the one whose result is its descriptor. */
+interface Opening {
+  calls: Call[];
+  made: Call;
+}
+
+/**
+ * Has an agent open objects, after it has done what `before` says; `fds` gets its descriptors. Throws an Error that names
+ * what could not be opened.
+ */
+export function openInAgent(
+  agent: Agent,
+  objects: Readonly<Record<string, HostObject>>,
+  origins: OriginsInAgent,
+  fds: Map<string, number>,
+  before: readonly Piece[],
+): void {
+  const pieces: Piece[] = [...before];
+  const made = new Map<Call, string>();
+  for (const [key, object] of Object.entries(objects)) {
+    const doing = `opening ${describeObject(object, key)}`;
+    if (object.kind === 'notify socket') {
+      fds.set(
+        key,
+        attempt(doing, () => agent.sendFds([origins.notifySocket!.fd])[0]!),
+      );
+      continue;
+    }
+    const opening = attempt(doing, () => openingOf(object, origins));
+    pieces.push({ doing, calls: opening.calls });
+    made.set(opening.made, key);
+  }
+  const results = runPieces(agent, pieces);
+  for (const [i, each] of pieces.flatMap(({ calls }) => calls).entries()) {
+    const key = made.get(each);
+    if (key !== undefined) fds.set(key, results[i]!);
+  }
+}
+
+function openingOf(object: HostObject, { root, console }: OriginsInAgent): Opening {
+  switch (object.kind) {
+    case 'tree':
+      return treeOf(object, root);
+    case 'scratch': {
+      const options = [{ key: 'mode', value: '0755' }, ...(object.options ?? [])];
+      const mount = newMount('tmpfs', options, object.readOnly ? MOUNT_ATTR.RDONLY : MOUNT_ATTR.STRICTATIME);
+      return { calls: [...mount, call('close', resultOf(mount[0]!))], made: mount.at(-1)! };
+    }
+    case 'console':
+      // By its name: what this process has open is of other mounts than the agent's.
+      return copyOf(AT.FDCWD, readLink(`/proc/self/fd/${console!.fd}`)!);
+    case 'ephemeral':
+      return copyOf(root as number, '');
+    case 'file system':
+    case 'network namespace':
+    case 'notify socket':
+      throw new Error('only root can have it');
+  }
+}
+
+function copyOf(at: number, path: string): Opening {
+  const made = cloneTree(at, path, { recursive: false });
+  return { calls: [made], made };
+}
+
+function treeOf(tree: Extract<HostObject, { kind: 'tree' }>, root: string | number): Opening {
+  const { recursive, readOnly } = tree;
+  const opening = openFrom(tree, root);
+  const made = cloneTree(opening.at(-1)!, '', { recursive });
+  const calls = [
+    ...opening,
+    made,
+    setMountAttributes(made, { propagation: MS.SLAVE, recursive: true }),
+    ...(readOnly ? [setMountAttributes(made, { set: MOUNT_ATTR.RDONLY, recursive: true })] : []),
+    ...opening.map(each => call('close', resultOf(each))),
+  ];
+  return { calls, made };
+}
+
+/** The calls that open the original of a tree, which is the result of the last one. */
+function openFrom({ path, inRoot }: Extract<HostObject, { kind: 'tree' }>, root: string | number): Call[] {
+  const open = (from: string) => call('openat', AT.FDCWD, from, O.PATH | O.CLOEXEC, 0);
+  if (!inRoot) return [open(path)];
+  if (typeof root === 'number') return [openInRoot(root, path, O.PATH)];
+  const top = open(root);
+  return [top, openInRoot(top, path, O.PATH)];
+}
