@@ -2,16 +2,14 @@
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import { type Call, call } from './call.ts';
 import { AF, MSG, NETLINK_ROUTE, SOCK } from './constants.ts';
-import { type OwnedFd, owned } from './fd.ts';
-import { stopWaiting, untilReadable } from './readiness.ts';
+import { type OwnedFd, owned, readableWithin } from './fd.ts';
+import { waitable } from './readiness.ts';
 import { perform, syscall } from './syscall.ts';
 
 /** linux/socket.h */
 const SOL_NETLINK = 270;
 /** struct sockaddr_nl, linux/netlink.h: family, padding, port id, groups. All zero but the family is the kernel. */
 const ADDRESS = { port: 4, size: 12 } as const;
-/** asm-generic/poll.h */
-const POLLIN = 1;
 
 /** Makes a routing socket, which belongs to the network namespace of who makes it. */
 export const makeNetlinkSocket: Call = call('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, NETLINK_ROUTE);
@@ -21,8 +19,7 @@ export const makeNetlinkSocket: Call = call('socket', AF.NETLINK, SOCK.RAW | SOC
  * Throws SyscallError.
  */
 export function openNetlink(made: OwnedFd = owned(perform(makeNetlinkSocket))): NetlinkSocket {
-  const { fd, [Symbol.dispose]: closeSocket } = made;
-  let isOpen = true;
+  const { fd } = made;
   syscall('bind', fd, kernelAddress(), ADDRESS.size);
   const own = kernelAddress();
   syscall('getsockname', fd, { out: own }, { out: lengthOf(own) });
@@ -51,7 +48,7 @@ export function openNetlink(made: OwnedFd = owned(perform(makeNetlinkSocket))): 
     receive(timeout) {
       const until = performance.now() + timeout;
       do {
-        if (!hasInput(fd, Math.max(0, Math.ceil(until - performance.now())))) return undefined;
+        if (!readableWithin(fd, Math.max(0, until - performance.now()) / 1000)) return undefined;
         const from = kernelAddress();
         const { length } = receiveNow(1, MSG.PEEK | MSG.TRUNC, from);
         const { bytes } = receiveNow(length, 0, from);
@@ -59,19 +56,7 @@ export function openNetlink(made: OwnedFd = owned(perform(makeNetlinkSocket))): 
       } while (performance.now() < until);
       return undefined;
     },
-    async readable() {
-      while (isOpen) {
-        if (hasInput(fd, 0)) return true;
-        await untilReadable(fd);
-      }
-      return false;
-    },
-    close() {
-      if (!isOpen) return;
-      isOpen = false;
-      stopWaiting(fd);
-      closeSocket();
-    },
+    ...waitable(made),
   };
   return socket;
 }
@@ -84,14 +69,3 @@ function kernelAddress(): Uint8Array {
 
 const portOf = (address: Uint8Array) => new DataView(address.buffer).getUint32(ADDRESS.port, true);
 const lengthOf = (bytes: Uint8Array) => new Uint8Array(new Uint32Array([bytes.length]).buffer);
-
-/** Waits at most so many milliseconds for something to read; also true for an error, which reading then tells. */
-function hasInput(fd: number, timeout: number): boolean {
-  const poll = new DataView(new ArrayBuffer(8));
-  poll.setInt32(0, fd, true);
-  poll.setInt16(4, POLLIN, true);
-  // struct timespec: seconds, nanoseconds
-  const limit = new BigInt64Array([BigInt(Math.floor(timeout / 1000)), BigInt((timeout % 1000) * 1e6)]);
-  const wait = call('ppoll', { out: new Uint8Array(poll.buffer) }, 1, new Uint8Array(limit.buffer), null, 0);
-  return perform(wait) > 0;
-}

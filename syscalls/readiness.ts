@@ -6,7 +6,7 @@
 import process from 'node:process';
 import { allowing, call } from './call.ts';
 import { O } from './constants.ts';
-import { closeFd } from './fd.ts';
+import { closeFd, type OwnedFd } from './fd.ts';
 import { type Koffi, loadKoffi } from './koffi.ts';
 import { addressOf, perform, syscall } from './syscall.ts';
 
@@ -72,6 +72,26 @@ export function stopWaiting(fd: number): void {
   release(waiters, 'readable', 'writable');
   if (inThread && !isAnyoneWaiting()) leaveThread();
   closeIfUnused();
+}
+
+/** What a connection's socket has for an event loop; it takes the descriptor over. Both as StreamSocket says. */
+export function waitable(file: OwnedFd): { readable(): Promise<boolean>; close(): void } {
+  let isOpen = true;
+  return {
+    async readable() {
+      while (isOpen) {
+        if (isReady('readable', file.fd)) return true;
+        await untilReadable(file.fd);
+      }
+      return false;
+    },
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      stopWaiting(file.fd);
+      file[Symbol.dispose]();
+    },
+  };
 }
 
 /** True if a read (a write of some bytes) won't block just now; always for regular files. */

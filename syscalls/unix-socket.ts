@@ -3,7 +3,7 @@ import type { StreamSocket } from '../dbus/socket.ts';
 import { allowing, call } from './call.ts';
 import { AF, MSG, SOCK, SOL_SOCKET } from './constants.ts';
 import { owned, readableWithin } from './fd.ts';
-import { stopWaiting, untilReadable } from './readiness.ts';
+import { waitable } from './readiness.ts';
 import { perform, syscall } from './syscall.ts';
 
 /** asm-generic/socket.h: on 64-bit machines a time is two words. */
@@ -28,7 +28,6 @@ export function connectUnix(name: string, timeout: number): StreamSocket {
   syscall('connect', fd, address, address.length);
   undo.move();
 
-  let isOpen = true;
   return {
     send(data) {
       for (let rest = data; rest.length > 0; ) {
@@ -43,18 +42,6 @@ export function connectUnix(name: string, timeout: number): StreamSocket {
       const length = perform(allowing(receive, 'ECONNRESET'));
       return buffer.slice(0, Math.max(0, length));
     },
-    async readable() {
-      while (isOpen) {
-        if (readableWithin(fd, 0)) return true;
-        await untilReadable(fd);
-      }
-      return false;
-    },
-    close() {
-      if (!isOpen) return;
-      isOpen = false;
-      stopWaiting(fd);
-      socket[Symbol.dispose]();
-    },
+    ...waitable(socket),
   };
 }
