@@ -166,6 +166,8 @@ export interface ContainerOptions {
   noNewPrivileges?: boolean;
   /** If it is there, if only with empty lists, a list of allowed calls takes the place of a few forbidden ones. */
   systemCallFilter?: SystemCallLists;
+  /** Sockets can only be of families that a network namespace confines: UNIX, IPv4, IPv6 and netlink. */
+  confinedSockets?: boolean;
   /** What is to be written to disk right away is not. */
   suppressSync?: boolean;
   rlimits?: Rlimit[];

@@ -205,6 +205,7 @@ async function spawnOptions(
     dropCapabilities: ['all'],
     noNewPrivileges: true,
     systemCallFilter: { deny: DENIED_CALLS },
+    confinedSockets: true,
     ...(await limitOptions(options, limits)),
     oomScoreAdjust: OOM_SCORE_ADJUST,
     timeout,

@@ -116,6 +116,7 @@ const CONTAINER: Kinds<ContainerOptions> = {
   ambientCapabilities: list(text),
   noNewPrivileges: yesNo,
   systemCallFilter: record({}, { allow: list(text), deny: list(text) }),
+  confinedSockets: yesNo,
   suppressSync: yesNo,
   rlimits: list(record({ name: text, soft: limit, hard: limit })),
   oomScoreAdjust: number,

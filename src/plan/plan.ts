@@ -83,7 +83,7 @@ async function completePlan(asked: ContainerOptions, console: Plan['console'], i
     const { withLimits } = await import('./limits.ts');
     plan = withLimits(plan, options);
   }
-  if (options.systemCallFilter || options.suppressSync) {
+  if (options.systemCallFilter || options.confinedSockets || options.suppressSync) {
     const { systemCallFilter } = await import('./system-call-filter.ts');
     plan.payload.filter = await systemCallFilter(options, plan.payload);
   }

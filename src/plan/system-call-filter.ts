@@ -1,8 +1,12 @@
-/** --system-call-filter= and --suppress-sync=: filters other than the default one. Loaded only for these. */
+/**
+ * --system-call-filter=, --suppress-sync= and the library's `confinedSockets`: filters other than the default one. Loaded
+ * only for these.
+ */
 import { hostArchitecture, syscallNumber } from '../../syscalls/machine.ts';
 import { allowFilter } from '../../syscalls/seccomp/allow-filter.ts';
 import { AUDIT_ARCH } from '../../syscalls/seccomp/arch.ts';
 import { compile } from '../../syscalls/seccomp/compile.ts';
+import { CONFINED_SOCKETS } from '../../syscalls/seccomp/confined-sockets.ts';
 import { isKnown } from '../../syscalls/seccomp/groups.ts';
 import { loadProgram } from '../../syscalls/seccomp/interpret.ts';
 import { loadArchitecture } from '../../syscalls/seccomp/load-architecture.ts';
@@ -18,17 +22,23 @@ let last: { key: string; filter: SystemCallFilter } | undefined;
 
 /** The filter that these options ask for, for a payload that has all else. Rejects with UsageError. */
 export async function systemCallFilter(
-  options: Pick<ContainerOptions, 'systemCallFilter' | 'suppressSync'>,
+  options: Pick<ContainerOptions, 'systemCallFilter' | 'confinedSockets' | 'suppressSync'>,
   payload: Payload,
 ): Promise<SystemCallFilter> {
-  const { systemCallFilter: lists, suppressSync } = options;
-  const key = JSON.stringify([lists, suppressSync, `${payload.capabilities}`, callsAfterFilter(payload)]);
+  const { systemCallFilter: lists, confinedSockets, suppressSync } = options;
+  const key = JSON.stringify([
+    lists,
+    confinedSockets,
+    suppressSync,
+    `${payload.capabilities}`,
+    callsAfterFilter(payload),
+  ]);
   if (last?.key !== key) last = { key, filter: await makeFilter(options, payload) };
   return last.filter;
 }
 
 async function makeFilter(
-  { systemCallFilter: lists, suppressSync }: ContainerOptions,
+  { systemCallFilter: lists, confinedSockets, suppressSync }: ContainerOptions,
   payload: Payload,
 ): Promise<SystemCallFilter> {
   const host = hostArchitecture();
@@ -36,7 +46,8 @@ async function makeFilter(
   const base = lists
     ? allowFilter(architectures, payload.capabilities, lists)
     : { ...nspawnFilter(host), architectures };
-  const program = compile(suppressSync ? { ...base, rules: [...SUPPRESS_SYNC, ...base.rules] } : base);
+  const more = [...(confinedSockets ? CONFINED_SOCKETS : []), ...(suppressSync ? SUPPRESS_SYNC : [])];
+  const program = compile({ ...base, rules: [...more, ...base.rules] });
   const refused = refusedCall(program, callsAfterFilter(payload));
   if (refused)
     throw new UsageError(`--system-call-filter= forbids ${refused}, without which no payload can be started`);

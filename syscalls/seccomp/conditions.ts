@@ -16,6 +16,8 @@ export function conditionNode(graph: Graph, condition: Condition, pass: Node, fa
       return equal(graph, index, value, ALL_BITS, fail, pass);
     case 'masked ==':
       return equal(graph, index, value, condition.mask, pass, fail);
+    case 'masked !=':
+      return equal(graph, index, value, condition.mask, fail, pass);
     case '>':
       return greater(graph, index, value, 'jgt', pass, fail);
     case '<=':

@@ -14,12 +14,12 @@ export type ArgumentIndex = 0 | 1 | 2 | 3 | 4 | 5;
  * A comparison of one argument: all 64 bits of it, unsigned.
  *
  * Where the kernel takes an argument as an int it drops the upper half, and a caller can put anything there. Compare
- * such an argument with 'masked ==' and the mask 0xffffffffn: with '==' the caller gets round the rule, and with '!='
- * into it.
+ * such an argument with 'masked ==' or 'masked !=' and the mask 0xffffffffn: with '==' the caller gets round the rule,
+ * and with '!=' into it.
  */
 export type Condition =
   | { index: ArgumentIndex; op: '==' | '!=' | '<' | '<=' | '>' | '>='; value: bigint }
-  | { index: ArgumentIndex; op: 'masked =='; value: bigint; mask: bigint };
+  | { index: ArgumentIndex; op: 'masked ==' | 'masked !='; value: bigint; mask: bigint };
 
 /** An action for a syscall. It holds if all conditions hold; no conditions always hold. */
 export interface Rule {
@@ -60,14 +60,14 @@ export function checkFilter(filter: Filter): void {
   }
 }
 
-const COMPARISONS: readonly Condition['op'][] = ['==', '!=', '<', '<=', '>', '>=', 'masked =='];
+const COMPARISONS: readonly Condition['op'][] = ['==', '!=', '<', '<=', '>', '>=', 'masked ==', 'masked !='];
 
 function conditionFault(condition: Condition): string | undefined {
   const { index, op, value } = condition;
   if (!COMPARISONS.includes(op)) return `unknown comparison ${op}`;
   if (!Number.isInteger(index) || index < 0 || index > 5) return `no argument ${index}: they are 0 to 5`;
   if (!isUint64(value)) return `argument ${index}: the value ${value} is no unsigned 64-bit number`;
-  if (condition.op !== 'masked ==') return undefined;
+  if (!('mask' in condition)) return undefined;
   const { mask } = condition;
   if (!isUint64(mask)) return `argument ${index}: the mask ${mask} is no unsigned 64-bit number`;
   if ((value & ~mask) === 0n) return undefined;

@@ -100,6 +100,14 @@ test('a mask hides the bits that it lacks', () => {
   assert.equal(outcome(filter, 0, AUDIT_ARCH.x86_64, 0x10_0000_0030n), 'allow');
 });
 
+test('a mask hides them from a comparison that is to fail, too', () => {
+  const args: Condition[] = [1n, 2n].map(value => ({ index: 0, op: 'masked !=', mask: 0xffff_ffffn, value }));
+  const rules: Rule[] = [{ syscall: 'read', args, action: 'trap' }];
+  const filter: Filter = { architectures: [X86_64], defaultAction: 'allow', rules };
+  for (const value of [0n, 3n, 0x1_0000_0000n]) assert.equal(outcome(filter, 0, AUDIT_ARCH.x86_64, value), 'trap');
+  for (const value of [1n, 2n, 0x1_0000_0001n]) assert.equal(outcome(filter, 0, AUDIT_ARCH.x86_64, value), 'allow');
+});
+
 test('a rule goes by name on every architecture that has the call', () => {
   const rules: Rule[] = [
     { syscall: 'swapon', action: 'trap' },

@@ -30,8 +30,8 @@ export function randomValue(random: Random): bigint {
 export function randomCondition(random: Random, indexes: readonly ArgumentIndex[] = INDEXES): Condition {
   const index = random.pick(indexes);
   const value = randomValue(random);
-  const op = random.pick(['==', '!=', '<', '<=', '>', '>=', 'masked =='] as const);
-  if (op !== 'masked ==') return { index, op, value };
+  const op = random.pick(['==', '!=', '<', '<=', '>', '>=', 'masked ==', 'masked !='] as const);
+  if (op !== 'masked ==' && op !== 'masked !=') return { index, op, value };
   const mask = randomValue(random);
   return { index, op, value: value & mask, mask };
 }
@@ -83,6 +83,6 @@ function nearCondition(random: Random, condition: Condition): bigint {
   const { value } = condition;
   const flipped = value ^ (1n << BigInt(random.below(64)));
   const near = [value, value, value - 1n, value + 1n, flipped, value ^ 0xffff_ffff_0000_0000n, random.uint64()];
-  if (condition.op === 'masked ==') near.push(value | (random.uint64() & ~condition.mask));
+  if ('mask' in condition) near.push(value | (random.uint64() & ~condition.mask));
   return BigInt.asUintN(64, random.pick(near));
 }

@@ -44,5 +44,7 @@ function holds(condition: Condition, data: SeccompData): boolean {
       return argument >= value;
     case 'masked ==':
       return (argument & condition.mask) === value;
+    case 'masked !=':
+      return (argument & condition.mask) !== value;
   }
 }
