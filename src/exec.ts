@@ -42,7 +42,7 @@ export async function exec(machine: string, asked: ExecOptions = {}): Promise<Ex
   let isOver = false;
   const untilEnded = async (): Promise<number | undefined> => {
     try {
-      const ending = await ended(pidfd);
+      const { ending } = await ended(pidfd);
       return 'exited' in ending ? ending.exited : undefined;
     } finally {
       isOver = true;

@@ -92,6 +92,7 @@ const DEFAULTS = {
 const LIMIT_SETS: readonly (readonly SandboxLimit[])[] = [
   ['memory', 'memorySwap', 'tasks', 'cpus'],
   ['memory', 'tasks', 'cpus'],
+  ['memory', 'memorySwap', 'tasks'],
   ['memory', 'tasks'],
   [],
 ];
@@ -238,7 +239,7 @@ async function limitOptions(
     defaults.push(...rlimit('AS', bytes), ...rlimit('NPROC', most), ...rlimit('FSIZE', largest));
   }
   const others = defaults.filter(({ name }) => !rlimits.some(each => each.name === name));
-  return { ...byCgroups, rlimits: [...others, ...rlimits] };
+  return { ...byCgroups, stats: true, rlimits: [...others, ...rlimits] };
 }
 
 const rlimit = (name: string, most: number | undefined): Rlimit[] =>

@@ -3,7 +3,7 @@ import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import type { OwnedFd } from '../syscalls/fd.ts';
-import { type Ending, signalProcess } from '../syscalls/process.ts';
+import { type Ending, type Reaped, signalProcess } from '../syscalls/process.ts';
 import { checkListenFds, type ListenFd } from './container/listen-fds.ts';
 import type { Notification } from './container/notifications.ts';
 import type { PreparedRoot } from './container/prepared-root.ts';
@@ -12,7 +12,7 @@ import { runInTree } from './container/run-in-tree.ts';
 import { startContainer } from './container/start.ts';
 import { connect } from './container/stdio.ts';
 import type { StopReason } from './container/stop.ts';
-import type { Usage } from './container/usage.ts';
+import { completedBy, type Usage } from './container/usage.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import { impliedOptions } from './options/implied.ts';
@@ -204,8 +204,8 @@ export async function spawnOn(
   let isOver = false;
   let ending: Ended | undefined;
   const untilEnded = async (): Promise<Ended> => {
-    let how: Ending;
-    let used: Usage | undefined;
+    let reaped: Reaped;
+    let counted: Usage | undefined;
     try {
       const soon = endedWithin(pidfd, patience);
       if (!soon) {
@@ -215,8 +215,8 @@ export async function spawnOn(
           kill(plan.killSignal);
         });
       }
-      how = soon ?? (await ended(pidfd));
-      used = usage?.();
+      reaped = soon ?? (await ended(pidfd));
+      counted = usage?.();
     } finally {
       isOver = true;
       stopping?.[Symbol.dispose]();
@@ -228,7 +228,8 @@ export async function spawnOn(
     ready.reject(new Error(`the container ${plan.machine} has ended without having said that it is ready`));
     if (released) await released();
     if (owned?.released) await owned.released();
-    ending = explained(describeEnding(how, plan.shareSystem), stopping?.reason, used);
+    const used = counted && completedBy(counted, reaped.used, plan.users !== undefined);
+    ending = explained(describeEnding(reaped.ending, plan.shareSystem), stopping?.reason, used);
     return ending;
   };
   const exited = untilEnded();

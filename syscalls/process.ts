@@ -7,31 +7,54 @@ import { perform, syscall } from './syscall.ts';
 /** How a process ended: its exit status, or the number of the signal that killed it. */
 export type Ending = { exited: number } | { killed: number };
 
+/** What a process has used, with all those that it, or they, have waited for: getrusage(2). */
+export interface ProcessUsage {
+  /** CPU time in seconds. */
+  cpuTime: number;
+  /** The most memory that one of them had at a time, in bytes. Before execve(2) it may have been another program's. */
+  largest: number;
+}
+
+/** The end of a child that was reaped. */
+export interface Reaped {
+  ending: Ending;
+  used: ProcessUsage;
+}
+
 /** Offsets in siginfo_t as waitid(2) fills it on 64-bit machines, asm-generic/siginfo.h */
 const SIGINFO = { code: 8, pid: 16, status: 24, size: 128 } as const;
 
+/** Offsets in struct rusage as the kernel fills it on 64-bit machines, linux/resource.h: seconds, microseconds, KiB. */
+const RUSAGE = { user: 0, system: 16, largest: 32, size: 144 } as const;
+
 /** How a child has ended; undefined while it runs, 'lost' when another part of this process has reaped it. */
-function wait(pidfd: number, options: number): Ending | 'lost' | undefined {
+function wait(pidfd: number, options: number): Reaped | 'lost' | undefined {
   const info = new DataView(new ArrayBuffer(SIGINFO.size));
-  const waitid = call('waitid', P.PIDFD, pidfd, { out: new Uint8Array(info.buffer) }, W.EXITED | options, null);
+  const usage = new BigInt64Array(RUSAGE.size / 8);
+  const [told, used] = [info, usage].map(({ buffer }) => ({ out: new Uint8Array(buffer as ArrayBuffer) }));
+  // The last one is an argument of the call itself, which the function of the C library doesn't have.
+  const waitid = call('waitid', P.PIDFD, pidfd, told!, W.EXITED | options, used!);
   if (perform(allowing(waitid, 'ECHILD')) < 0) return 'lost';
   if (info.getInt32(SIGINFO.pid, true) === 0) return undefined;
   const status = info.getInt32(SIGINFO.status, true);
-  return info.getInt32(SIGINFO.code, true) === CLD.EXITED ? { exited: status } : { killed: status };
+  const ending = info.getInt32(SIGINFO.code, true) === CLD.EXITED ? { exited: status } : { killed: status };
+  const time = (at: number) => Number(usage[at / 8]!) + Number(usage[at / 8 + 1]!) / 1e6;
+  const cpuTime = time(RUSAGE.user) + time(RUSAGE.system);
+  return { ending, used: { cpuTime, largest: Number(usage[RUSAGE.largest / 8]!) * 1024 } };
 }
 
 /** Reaps a child if it has ended; undefined while it runs. Throws an Error if somebody else has reaped it. */
-export function reapIfEnded(pidfd: number): Ending | undefined {
-  const ending = wait(pidfd, W.NOHANG);
-  if (ending === 'lost')
+export function reapIfEnded(pidfd: number): Reaped | undefined {
+  const reaped = wait(pidfd, W.NOHANG);
+  if (reaped === 'lost')
     throw new Error('waiting for a child process: its exit status is lost, another part of this program has reaped it');
-  return ending;
+  return reaped;
 }
 
 /** How a child has ended, without reaping it; undefined while it runs, or if somebody else has reaped it. */
 export function endingOf(pidfd: number): Ending | undefined {
-  const ending = wait(pidfd, W.NOHANG | W.NOWAIT);
-  return ending === 'lost' ? undefined : ending;
+  const ended = wait(pidfd, W.NOHANG | W.NOWAIT);
+  return ended === 'lost' ? undefined : ended?.ending;
 }
 
 /**

@@ -41,13 +41,15 @@ export function describeEnding(
 }
 
 /** `Container x used 0.25 s of CPU time, at most 12.5 MiB of memory and at most 3 tasks.` */
-export function describeUsage(machine: string, { cpuTime, memoryPeak, tasksPeak }: Usage): string {
+export function describeUsage(machine: string, { cpuTime, memoryPeak, processPeak, tasksPeak }: Usage): string {
   const parts = [
     ...(cpuTime === undefined ? [] : [`${cpuTime.toFixed(3)} s of CPU time`]),
-    ...(memoryPeak === undefined ? [] : [`at most ${(memoryPeak / 2 ** 20).toFixed(1)} MiB of memory`]),
+    ...(memoryPeak === undefined ? [] : [`at most ${mebibytes(memoryPeak)} of memory`]),
+    ...(processPeak === undefined ? [] : [`at most ${mebibytes(processPeak)} of memory in one process`]),
     ...(tasksPeak === undefined ? [] : [`at most ${plural(tasksPeak, 'task', 'tasks')}`]),
   ];
   return `Container ${machine} used ${parts.join(', ') || 'what this kernel does not count'}.`;
 }
 
+const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const plural = (count: number, one: string, more: string) => `${count} ${count === 1 ? one : more}`;

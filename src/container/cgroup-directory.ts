@@ -66,7 +66,8 @@ export function remove(parent: number, name: string, list: List): void {
   if (removed >= 0) return;
   const attempt = call('unlinkat', parent, name, AT.REMOVEDIR);
   for (let step = 0; step < DEATH.steps; step++) {
-    if (perform(allowing(attempt, 'EBUSY', 'ENOENT')) !== -EBUSY) return;
+    // Where nothing can be removed nothing was made.
+    if (perform(allowing(attempt, 'EBUSY', 'ENOENT', 'EROFS')) !== -EBUSY) return;
     removeBelow(parent, name, list);
     perform(sleep(DEATH.step));
   }

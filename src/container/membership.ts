@@ -8,7 +8,7 @@ import { writeHostFile } from '../host.ts';
 import { LimitError } from '../limit-error.ts';
 import type { Logger } from '../log.ts';
 import { isUnified } from '../plan/cgroups.ts';
-import type { Plan, RegisterStep } from '../plan/steps.ts';
+import { isOnlyCounted, type Plan, type RegisterStep } from '../plan/steps.ts';
 import type { HostUnit } from '../registration/host-unit.ts';
 import type { Registry } from '../registration/registry.ts';
 import { systemBusAddress } from '../registration/system-bus.ts';
@@ -26,7 +26,7 @@ export interface Membership {
   register(agent: Agent): void;
   /** Holds it to the devices that it is given, once all nodes are made. */
   restrictDevices(): Promise<void>;
-  /** For a plan with limits: what has been used so far. */
+  /** For a plan with limits: what its cgroups have counted so far, if it has some. */
   usage(): (() => Usage) | undefined;
   /** What to throw for an error of the set-up: where there was too little memory for that, it says so. */
   explain(error: unknown): unknown;
@@ -46,7 +46,7 @@ export async function openMembership(
   let unit: HostUnit | undefined;
   const adopt = ({ pid, pidfd }: Agent) =>
     attempt('moving the container into its cgroups', () => cgroups?.adopt(pid, pidfd));
-  const usage = () => (plan.limits ? (unit?.usage ?? cgroups?.usage) : undefined);
+  const usage = () => (plan.limits ? (unit?.usage ?? cgroups?.usage ?? uncounted) : undefined);
   return {
     unified: cgroups?.unified,
     get unit() {
@@ -74,6 +74,8 @@ export async function openMembership(
   };
 }
 
+const uncounted = (): Usage => ({});
+
 /** Who the container is registered with, if the plan wants that; undefined where there is nobody. */
 async function openRegistry(plan: Plan, keep: DisposableStack, log: Logger): Promise<Registry | undefined> {
   const step = plan.steps.find(({ action }) => action.do === 'register') as RegisterStep | undefined;
@@ -92,7 +94,7 @@ async function cgroupMaker(
   owner: number | undefined,
   keep: DisposableStack,
   log: Logger,
-): Promise<(() => PayloadCgroups) | undefined> {
+): Promise<(() => PayloadCgroups | undefined) | undefined> {
   const { shareSystem, cgroups, payload } = plan;
   // Only version 2 can kill what is in a cgroup.
   if (shareSystem && !cgroups.some(isUnified)) {
@@ -101,21 +103,23 @@ async function cgroupMaker(
   if (cgroups.length === 0) return undefined;
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
   const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
+  const make = () => {
+    try {
+      return keep.use(makePayloadCgroups(plan));
+    } catch (error) {
+      if (!plan.limits) throw error;
+      const { message } = error as Error;
+      if (!isOnlyCounted(plan)) throw new LimitError(message, { cause: error });
+      log.debug(`what is used is not counted by cgroups: ${message}`);
+      return undefined;
+    }
+  };
   return () => {
-    const made = keep.use(plan.limits ? limited(() => makePayloadCgroups(plan)) : makePayloadCgroups(plan));
-    if (owner !== undefined) made.give(owner);
-    makeRoomForInotify?.(made.others + 1, log);
+    const made = make();
+    if (made && owner !== undefined) made.give(owner);
+    if (made) makeRoomForInotify?.(made.others + 1, log);
     return made;
   };
-}
-
-/** Says of what goes wrong that it is about limits. */
-function limited<T>(make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    throw new LimitError((error as Error).message, { cause: error });
-  }
 }
 
 async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {

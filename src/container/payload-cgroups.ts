@@ -81,12 +81,13 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan):
       unified = each.inner;
       continue;
     }
-    const parent = undo.use(owned(perform(openCgroup(AT.FDCWD, cgroupDirectory(hierarchy)))));
+    const path = cgroupDirectory(hierarchy);
+    const parent = undo.use(owned(perform(openCgroup(AT.FDCWD, path))));
     others = Math.max(others, removeAbandoned(parent.fd, readdirSync));
     // First of all, and so withdrawn last of all.
     undo.use(entrust([parent.fd], ([parentFd]) => [call('unlinkat', parentFd!, name, AT.REMOVEDIR)]));
     undo.defer(() => remove(parent.fd, name, readdirSync));
-    const { directory, processes } = makeLocked(parent.fd, name);
+    const { directory, processes } = attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name));
     undo.use(directory);
     undo.use(processes);
     legacy.push({ parent: parent.fd, processes: processes.fd });
@@ -184,7 +185,7 @@ function makeUnified(
   // First of all, and so withdrawn last of all.
   undo.use(entrust([parent.fd], ([parentFd]) => removal(parentFd!, name)));
   undo.defer(() => remove(parent.fd, name, list));
-  const { directory, processes } = makeLocked(parent.fd, name);
+  const { directory, processes } = attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name));
   undo.use(directory);
   processes[Symbol.dispose]();
   const kill = undo.use(owned(perform(openControl(directory.fd, 'cgroup.kill'))));

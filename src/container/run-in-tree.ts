@@ -57,7 +57,7 @@ export function runInTree(
       else kill(`it said more than ${MOST_OUTPUT} bytes`);
     });
     const isRead = new Promise(resolve => stdout?.once('close', resolve));
-    const ending = await ended(pidfd);
+    const { ending } = await ended(pidfd);
     clearTimeout(timer);
     connected.finish();
     await isRead;

@@ -1,4 +1,5 @@
-/** What a container has used, as its cgroups have counted it. */
+/** What a container has used, as its cgroups have counted it, and where it has none, as its processes have. */
+import type { ProcessUsage } from '../../syscalls/process.ts';
 import { readIfThere } from '../host.ts';
 import { isUnified } from '../plan/cgroups.ts';
 import type { MadeCgroup } from './payload-cgroups.ts';
@@ -7,7 +8,9 @@ import type { MadeCgroup } from './payload-cgroups.ts';
 export interface Usage {
   /** The most memory at a time, in bytes; files that were read and written count, too. */
   memoryPeak?: number;
-  /** CPU time of all processes together, in seconds. */
+  /** The most memory of one process at a time, in bytes, where that of all together isn't known. */
+  processPeak?: number;
+  /** CPU time of all processes together, in seconds; without a cgroup, of those that another one has waited for. */
   cpuTime?: number;
   /** The most processes and threads at a time. */
   tasksPeak?: number;
@@ -23,14 +26,16 @@ interface Counter {
   divisor?: number;
 }
 
+type Counters = { [K in Exclude<keyof Usage, 'processPeak'>]-?: Counter };
+
 /** memory.peak is there since Linux 5.19, pids.peak since 6.1. */
-const UNIFIED: { [K in keyof Usage]-?: Counter } = {
+const UNIFIED: Counters = {
   memoryPeak: { file: 'memory.peak' },
   cpuTime: { file: 'cpu.stat', field: 'usage_usec', divisor: 1e6 },
   tasksPeak: { file: 'pids.peak' },
   oomKills: { file: 'memory.events', field: 'oom_kill' },
 };
-const LEGACY: { [K in keyof Usage]-?: Counter } = {
+const LEGACY: Counters = {
   memoryPeak: { file: 'memory.max_usage_in_bytes' },
   cpuTime: { file: 'cpuacct.usage', divisor: 1e9 },
   tasksPeak: { file: 'pids.peak' },
@@ -48,6 +53,16 @@ export function usageOf(cgroups: readonly MadeCgroup[]): Usage {
   }
   return usage;
 }
+
+/**
+ * What cgroups have counted, and for want of that what the kernel tells of the first process. One that wasn't forked but
+ * cloned in this process's memory seems to have had as much as that.
+ */
+export const completedBy = (counted: Usage, { cpuTime, largest }: ProcessUsage, wasForked: boolean): Usage => ({
+  ...(wasForked && counted.memoryPeak === undefined && { processPeak: largest }),
+  cpuTime,
+  ...counted,
+});
 
 function read(directory: number, { file, field, divisor = 1 }: Counter): number | undefined {
   const text = readIfThere(`/proc/self/fd/${directory}/${file}`)?.toString();

@@ -1,11 +1,11 @@
 /** Waits for the ends of child processes without holding up the event loop. */
 import process from 'node:process';
 import { readableWithin } from '../../syscalls/fd.ts';
-import { type Ending, reapIfEnded } from '../../syscalls/process.ts';
+import { type Reaped, reapIfEnded } from '../../syscalls/process.ts';
 
 interface Waiting {
   pidfd: number;
-  ended: (ending: Ending) => void;
+  ended: (end: Reaped) => void;
   failed: (error: unknown) => void;
 }
 
@@ -18,11 +18,11 @@ const LOOK_AGAIN_MS = 500;
  * Waits this many milliseconds for a child's end, with nothing else going on in this thread, and reaps it; undefined if
  * it still runs. Throws an Error if somebody else has reaped it.
  */
-export const endedWithin = (pidfd: number, milliseconds: number): Ending | undefined =>
+export const endedWithin = (pidfd: number, milliseconds: number): Reaped | undefined =>
   milliseconds > 0 && readableWithin(pidfd, milliseconds / 1000) ? reapIfEnded(pidfd) : undefined;
 
-/** Resolves to a child's ending once it has ended, and reaps it. */
-export function ended(pidfd: number): Promise<Ending> {
+/** Resolves once a child has ended, and reaps it. */
+export function ended(pidfd: number): Promise<Reaped> {
   return new Promise((resolve, reject) => {
     if (waiting.size === 0) {
       process.on('SIGCHLD', look);
@@ -37,10 +37,10 @@ export function ended(pidfd: number): Promise<Ending> {
 function look(): void {
   for (const waiter of waiting) {
     try {
-      const ending = reapIfEnded(waiter.pidfd);
-      if (!ending) continue;
+      const reaped = reapIfEnded(waiter.pidfd);
+      if (!reaped) continue;
       waiting.delete(waiter);
-      waiter.ended(ending);
+      waiter.ended(reaped);
     } catch (error) {
       waiting.delete(waiter);
       waiter.failed(error);

@@ -270,6 +270,10 @@ export interface Plan {
   killSignal?: number;
 }
 
+/** Whether all that its cgroups are for is to count what it uses, so that it could go without. */
+export const isOnlyCounted = ({ limits, payload, shareSystem }: Plan): boolean =>
+  limits !== undefined && Object.keys(limits).length === 0 && !payload.boot && !shareSystem;
+
 /** Whether an object is one of the container's own tree. */
 export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' && object.inRoot;
 

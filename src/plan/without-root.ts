@@ -14,7 +14,7 @@ import type { ContainerOptions } from '../options.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
 import { cgroupDirectory } from './cgroups.ts';
 import { splitOverlay } from './split-overlay.ts';
-import { type Plan, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
+import { isOnlyCounted, type Plan, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
 import { mountPointsBelow } from './submounts.ts';
 
 /** What takes root, why, and what does instead. */
@@ -70,7 +70,7 @@ export function planWithoutRoot(plan: Plan): Plan {
   const volatile = volatileRoot(plan);
   if (plan.ephemeral) checkEphemeral(plan.directory);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
-  if (plan.limits && cgroups.length < plan.cgroups.length) {
+  if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {
     throw new LimitError(
       'setting limits: this user may not make cgroups here; try systemd-run --user --scope --property=Delegate=yes nspawn …',
       { isAboutAll: true },

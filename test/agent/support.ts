@@ -72,7 +72,7 @@ export async function eventually(what: string, condition: () => boolean): Promis
 /** Waits for the end of a child of ours, and reaps it. */
 export function endOf(pidfd: number): Ending {
   assert.ok(readableWithin(pidfd, 60), 'it does not end');
-  return reapIfEnded(pidfd)!;
+  return reapIfEnded(pidfd)!.ending;
 }
 
 /** What a function throws, which must be of this class. */

@@ -62,7 +62,8 @@ for (const [name, run, isRoot] of [
     assert.ok(told.duration > 0);
     assert.equal(told.unenforced.includes('memory'), !isRoot);
     assert.equal(told.warnings.length, isRoot ? 0 : 1);
-    if (isRoot) assert.ok(told.usage!.memoryPeak! > 0);
+    assert.ok((isRoot ? told.usage!.memoryPeak : told.usage!.processPeak)! > 0);
+    assert.ok(told.usage!.cpuTime! > 0);
   });
 
   it('a program may be one of its files', async () => {

@@ -20,7 +20,7 @@ function startWith(count: number): void {
   agent.detach();
   using pidfd = owned(agent.pidfd);
   readableWithin(pidfd.fd, 60);
-  const ending = JSON.stringify(reapIfEnded(pidfd.fd));
+  const ending = JSON.stringify(reapIfEnded(pidfd.fd)?.ending);
   if (ending !== '{"exited":7}') throw new Error(`it ended with ${ending}`);
 }
 

@@ -171,7 +171,7 @@ check('steps that may fail are told of and passed over', async () => {
     { ...plan, steps: [...plan.steps, ...failing] },
     { log, streams: { fds: [0, fd, 2] }, runInTree: () => Promise.reject(new Error('none')) },
   );
-  assert.equal(await ended(pidfd), { exited: 0 });
+  assert.equal((await ended(pidfd)).ending, { exited: 0 });
   resources.dispose();
   assert.is(
     warnings.filter(line => /^(removing \/etc|making \/no inaccessible): /.test(line)).length,
