@@ -62,7 +62,7 @@ export async function openMembership(
       adopt(agent);
     },
     async restrictDevices() {
-      if (cgroups && !plan.shareSystem) await restrictDevices(cgroups, plan, log);
+      if (cgroups && (plan.deviceProperties || !plan.shareSystem)) await restrictDevices(cgroups, plan, log);
     },
     usage,
     explain(error) {
@@ -124,8 +124,10 @@ async function cgroupMaker(
 
 async function restrictDevices(cgroups: PayloadCgroups, plan: Plan, log: Logger): Promise<void> {
   const { allowedDevices } = await import('../plan/devices.ts');
+  const rules = allowedDevices(plan);
+  if (!rules) return;
   try {
-    cgroups.restrictDevices(allowedDevices(plan));
+    cgroups.restrictDevices(rules);
   } catch (error) {
     // As systemd has it: kernels without such programs, and containers that may not load any, run it all the same.
     log.warn(`holding the container to the devices that it is given: ${(error as Error).message}`);

@@ -35,6 +35,10 @@ const words: Kind = {
   takes: 'words',
   parse: (value, name) => ({ name, signature: 'as', value: splitWords(value) }),
 };
+const devicePolicy: Kind = {
+  takes: 'auto, closed or strict',
+  parse: (value, name) => (['auto', 'closed', 'strict'].includes(value) ? text.parse(value, name) : undefined),
+};
 const flag: Kind = {
   takes: 'yes or no',
   parse: (value, name) => ({ name, signature: 'b', value: parseBoolean(value) }),
@@ -136,7 +140,7 @@ const KINDS: readonly [names: string, kind: Kind][] = [
   ['IODeviceLatencyTargetSec', perDevice('a time such as 25ms', timeOf, 'IODeviceLatencyTargetUSec')],
   ['IPAddressAllow IPAddressDeny', addresses],
   ['IPIngressFilterPath IPEgressFilterPath', words],
-  ['DevicePolicy', text],
+  ['DevicePolicy', devicePolicy],
   ['DeviceAllow', device],
   ['Delegate', delegate],
   ['DisableControllers', words],

@@ -48,11 +48,26 @@ const LIMITS: Readonly<Record<string, (value: Value) => { [K in keyof LimitOptio
   IOWriteIOPSMax: rate('wiops'),
 };
 
-/** The limits among properties, as options; and the other properties. Of the same kind the last one counts. */
-export function limitsAmong(properties: readonly UnitProperty[]): { limits: LimitOptions; others: UnitProperty[] } {
+/** What says which devices may be used. */
+const DEVICE_PROPERTIES = ['DevicePolicy', 'DeviceAllow'];
+
+/** Properties by what they are for. */
+export interface Sorted {
+  limits: LimitOptions;
+  devices: UnitProperty[];
+  others: UnitProperty[];
+}
+
+/** The limits among properties, as options; those about devices, and the others. Of limits of a kind the last one counts. */
+export function sortProperties(properties: readonly UnitProperty[]): Sorted {
   const limits: LimitOptions = {};
+  const devices: UnitProperty[] = [];
   const others: UnitProperty[] = [];
   for (const property of properties) {
+    if (DEVICE_PROPERTIES.includes(property.name)) {
+      devices.push(property);
+      continue;
+    }
     const limit = Object.hasOwn(LIMITS, property.name) ? LIMITS[property.name] : undefined;
     if (!limit) {
       others.push(property);
@@ -62,7 +77,8 @@ export function limitsAmong(properties: readonly UnitProperty[]): { limits: Limi
     Object.assign(limits, given);
     if (ioMax) limits.ioMax = [...(limits.ioMax ?? []), ...ioMax];
   }
-  return { limits: Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined)), others };
+  const set = Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+  return { limits: set, devices, others };
 }
 
 /** Limits as properties of a unit. */

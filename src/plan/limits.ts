@@ -2,9 +2,11 @@
 import { S } from '../../syscalls/constants.ts';
 import { fileType } from '../../syscalls/file.ts';
 import { hostHas, hostStatus, readHostFile, readLink } from '../host.ts';
+import { LimitError } from '../limit-error.ts';
 import { type Percentage, parseMemory, parseSwap, parseTasks } from '../options/limits.ts';
+import type { UnitProperty } from '../options/unit-properties.ts';
 import type { ContainerOptions, IoMax } from '../options.ts';
-import { hierarchiesOf, isUnified } from './cgroups.ts';
+import { devicesHierarchy, hierarchiesOf, isUnified } from './cgroups.ts';
 import { limitingHierarchies } from './limit-files.ts';
 import { limitProperties } from './limit-properties.ts';
 import type { Plan, RegisterAction, Step } from './steps.ts';
@@ -30,25 +32,33 @@ export interface DeviceIoMax extends IoMax {
 }
 
 /**
- * A plan with the limits that options ask for; without any of them what is used is only counted. Looks at the host.
- * Throws an Error for limits that can't be.
+ * A plan with the limits that options ask for, and with what properties say about devices; without any of them what is
+ * used is only counted. Looks at the host. Throws an Error for limits that can't be.
  */
-export function withLimits(plan: Plan, options: ContainerOptions): Plan {
+export function withLimits(plan: Plan, options: ContainerOptions, devices: readonly UnitProperty[] = []): Plan {
   const limits = limitsOf(options);
   const all = hierarchiesOf('self');
   const limiting = limitingHierarchies(limits, all);
   if (plan.shareSystem && !limiting.some(isUnified)) {
     throw new Error('limiting a container with --share-system: what it leaves behind can be ended with cgroup v2 only');
   }
+  if (devices.length > 0 && !devicesHierarchy(all)) {
+    throw new LimitError(`holding the container to the devices of --property=: ${NO_DEVICE_CGROUPS}`);
+  }
   const had = plan.cgroups.map(({ controllers }) => controllers);
   return {
     ...plan,
     limits,
+    ...(devices.length > 0 && { deviceProperties: devices }),
     cgroups: all.filter(each => limiting.includes(each) || had.includes(each.controllers)),
     // Of a scope unit they are properties.
-    steps: plan.steps.map(step => (step.action.do === 'register' ? withProperties(step, limits) : step)),
+    steps: plan.steps.map(step =>
+      step.action.do === 'register' ? withProperties(step, [...limitProperties(limits), ...devices]) : step,
+    ),
   };
 }
+
+const NO_DEVICE_CGROUPS = 'no cgroup file system that can do so is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup';
 
 /** So that what is used can be told. */
 const COUNTED = ['MemoryAccounting', 'CPUAccounting', 'TasksAccounting'].map(name => ({
@@ -57,10 +67,10 @@ const COUNTED = ['MemoryAccounting', 'CPUAccounting', 'TasksAccounting'].map(nam
   value: true,
 }));
 
-function withProperties(step: Step, limits: Limits): Step {
+function withProperties(step: Step, properties: readonly UnitProperty[]): Step {
   const action = step.action as RegisterAction;
   if (action.as === 'unit') return step;
-  return { ...step, action: { ...action, properties: [...action.properties, ...COUNTED, ...limitProperties(limits)] } };
+  return { ...step, action: { ...action, properties: [...action.properties, ...COUNTED, ...properties] } };
 }
 
 /** The limits that options ask for, in numbers. Looks at the host. Throws an Error. */

@@ -75,13 +75,13 @@ async function feasiblePlan(asked: ContainerOptions, console: Plan['console'], i
 }
 
 async function completePlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
-  const { options, others } = await withPropertyLimits(impliedOptions(asked));
-  const isLimited = LIMITS.some(key => asksFor(options[key]));
+  const { options, devices, others } = await withPropertyLimits(impliedOptions(asked));
+  const isLimited = LIMITS.some(key => asksFor(options[key])) || devices.length > 0;
   const { interfaceSteps } = options.networkVeth || hasInterfaces(options) ? await import('./network.ts') : {};
   let plan = buildPlan(asked, console, image, { interfaceSteps, isLimited, properties: others });
   if (isLimited) {
     const { withLimits } = await import('./limits.ts');
-    plan = withLimits(plan, options);
+    plan = withLimits(plan, options, devices);
   }
   if (options.systemCallFilter || options.confinedSockets || options.suppressSync) {
     const { systemCallFilter } = await import('./system-call-filter.ts');
@@ -94,19 +94,22 @@ async function completePlan(asked: ContainerOptions, console: Plan['console'], i
   return plan;
 }
 
-/** The options with the limits that are among the properties, where options of the same meaning go before them. */
+/**
+ * The options with the limits that are among the properties, where options of the same meaning go before them; and the
+ * properties that are none.
+ */
 async function withPropertyLimits(
   options: ContainerOptions,
-): Promise<{ options: ContainerOptions; others: UnitProperty[] }> {
+): Promise<{ options: ContainerOptions; devices: UnitProperty[]; others: UnitProperty[] }> {
   const { properties = [], ioMax = [] } = options;
-  if (properties.length === 0) return { options, others: [] };
-  const [{ parseUnitProperty }, { limitsAmong }] = await Promise.all([
+  if (properties.length === 0) return { options, devices: [], others: [] };
+  const [{ parseUnitProperty }, { sortProperties }] = await Promise.all([
     import('../options/unit-properties.ts'),
     import('./limit-properties.ts'),
   ]);
   const all = properties.map(text => namingOption('--property=', () => parseUnitProperty(text)));
-  const { limits, others } = limitsAmong(all);
-  return { options: { ...limits, ...options, ioMax: [...(limits.ioMax ?? []), ...ioMax] }, others };
+  const { limits, devices, others } = sortProperties(all);
+  return { options: { ...limits, ...options, ioMax: [...(limits.ioMax ?? []), ...ioMax] }, devices, others };
 }
 
 /** What is worked out elsewhere, as not every container needs it; without it there is nothing of that. */

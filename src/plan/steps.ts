@@ -4,6 +4,7 @@
  */
 import type { IdRange } from '../../syscalls/idmap.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
+import type { UnitProperty } from '../options/unit-properties.ts';
 import type { BindIdmap, Credential, LinkJournal, NewFile, Rlimit, UserIds, UsersOwnership } from '../options.ts';
 import type { Hierarchy } from './cgroups.ts';
 import type { Limits } from './limits.ts';
@@ -257,6 +258,8 @@ export interface Plan {
   cgroups: Hierarchy[];
   /** In force in those; empty where only what is used shall be counted, absent where not even that. */
   limits?: Limits;
+  /** DevicePolicy and DeviceAllow, in the order in which they are in force. */
+  deviceProperties?: readonly UnitProperty[];
   /** Milliseconds that it may run. */
   timeout?: number;
   /** Containers may share a tree that none of them writes to. 'none': whoever starts this one has the lock. */
@@ -271,8 +274,8 @@ export interface Plan {
 }
 
 /** Whether all that its cgroups are for is to count what it uses, so that it could go without. */
-export const isOnlyCounted = ({ limits, payload, shareSystem }: Plan): boolean =>
-  limits !== undefined && Object.keys(limits).length === 0 && !payload.boot && !shareSystem;
+export const isOnlyCounted = ({ limits, deviceProperties, payload, shareSystem }: Plan): boolean =>
+  limits !== undefined && Object.keys(limits).length === 0 && !deviceProperties && !payload.boot && !shareSystem;
 
 /** Whether an object is one of the container's own tree. */
 export const isInRoot = (object: HostObject): boolean => object.kind === 'tree' && object.inRoot;

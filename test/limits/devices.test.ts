@@ -1,12 +1,12 @@
 /** The devices that a container with a cgroup may use; the kernel runs the program. */
 import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hierarchiesOf, isUnified } from '../../src/plan/cgroups.ts';
 import { allowedDevices, legacyRule } from '../../src/plan/devices.ts';
-import { buildPlan } from '../../src/plan/plan.ts';
+import { buildPlan, planContainer } from '../../src/plan/plan.ts';
 import { commandLine, shell, unchanging } from '../container/support.ts';
 import { type Need, needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -70,6 +70,23 @@ may read ": </dev/null"; may write ": >/dev/null"; may make "mknod /tmp/a c 10 3
   assert.is(await answer(true), 'read');
 });
 
+const withProperties = (...properties: string[]) => shell(TRY, { ...unchanging(busyboxTree()), properties });
+const named: Need = () =>
+  /^ *7 loop$/m.test(readFileSync('/proc/devices', 'utf8')) ? undefined : 'the kernel has no loop devices';
+
+needs([root, busybox, unified, named])('properties allow more of them, without systemd', async () => {
+  const more = await withProperties('DeviceAllow=block-l??p', 'DeviceAllow=char-misc rm');
+  const wanted = HELD.replace('b 7 0:', 'b 7 0: made opened').replace('c 10 3:', 'c 10 3: made');
+  assert.is(more, wanted);
+});
+
+needs([root, busybox, unified])('an empty list starts again, and a policy says what is allowed besides', async () => {
+  const closed = await withProperties('DeviceAllow=', 'DevicePolicy=closed');
+  assert.is(closed, HELD.replace('c 10 200: made opened', 'c 10 200:'));
+  assert.is(await withProperties('DeviceAllow=', 'DevicePolicy=auto'), FREE);
+  assert.is(await withProperties('DevicePolicy=auto'), HELD);
+});
+
 needs([root, busybox, legacy, tool('unshare')])('the controller of version 1 does the same', () => {
   const alone = 'umount /sys/fs/cgroup/unified';
   const { stdout, stderr } = commandLine(
@@ -77,23 +94,37 @@ needs([root, busybox, legacy, tool('unshare')])('the controller of version 1 doe
     '-D',
     busyboxTree(),
     '--volatile=overlay',
-    '--stats',
+    '--property=DeviceAllow=block-loop',
     '/bin/sh',
     '-c',
     TRY,
   );
-  assert.is(stdout, HELD, stderr);
+  const wanted = named() ? HELD : HELD.replace('b 7 0:', 'b 7 0: made opened');
+  assert.is(stdout, wanted, stderr);
 });
 
 needs([busybox])('the list, as version 1 has it', () => {
   const bound = { source: '/dev/null', destination: '/x', readOnly: true, recursive: true };
-  const rules = allowedDevices(buildPlan({ directory: busyboxTree(), binds: [bound] }, 'streams')).map(legacyRule);
+  const rules = allowedDevices(buildPlan({ directory: busyboxTree(), binds: [bound] }, 'streams'))!.map(legacyRule);
   const { rdev } = statSync('/dev/null');
   assert.is(rdev, 0x103);
   assert.equal(
     rules.filter(rule => rule !== 'c 10:200 rwm'),
     ['c 1:3 rwm', 'c 1:5 rwm', 'c 1:7 rwm', 'c 1:8 rwm', 'c 1:9 rwm', 'c 5:0 rwm', 'c 5:2 rw', 'c 136:* rw', 'c 1:3 r'],
   );
+});
+
+needs([busybox])('what DeviceAllow= names is a device, if it is there', async () => {
+  const rules = async (...words: string[]) => {
+    const properties = ['DeviceAllow=', ...words.map(word => `DeviceAllow=${word}`)];
+    return allowedDevices(await planContainer({ directory: busyboxTree(), properties }, 'streams'))!.map(legacyRule);
+  };
+  assert.equal(await rules('/dev/null r', '/dev/no-such', 'char-m.m', 'char-mem w', 'block-mem'), [
+    'c 1:3 r',
+    'c 1:* w',
+  ]);
+  const error = await rules('/dev/pts').catch((thrown: Error) => thrown.message);
+  assert.is(error, '--property=DeviceAllow=: /dev/pts is no device node');
 });
 
 test.run();

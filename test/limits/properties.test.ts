@@ -2,12 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseUnitProperty } from '../../src/options/unit-properties.ts';
-import { type LimitOptions, limitProperties, limitsAmong } from '../../src/plan/limit-properties.ts';
+import { type LimitOptions, limitProperties, sortProperties } from '../../src/plan/limit-properties.ts';
 import { planContainer } from '../../src/plan/plan.ts';
 import { needs } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
-const limits = (...words: string[]): LimitOptions => limitsAmong(words.map(parseUnitProperty)).limits;
+const limits = (...words: string[]): LimitOptions => sortProperties(words.map(parseUnitProperty)).limits;
 
 const cases: [words: string[], limits: LimitOptions][] = [
   [['MemoryMax=64M', 'MemorySwapMax=0'], { memory: 64 << 20, memorySwap: 0 }],
@@ -31,8 +31,9 @@ for (const [words, wanted] of cases) test(words.join(' '), () => assert.equal(li
 
 test('properties of another kind stay what they are', () => {
   const slice = parseUnitProperty('Slice=a.slice');
-  const { limits: found, others } = limitsAmong([slice, parseUnitProperty('TasksMax=1')]);
-  assert.equal([found, others], [{ tasks: 1 }, [slice]]);
+  const device = parseUnitProperty('DeviceAllow=/dev/kvm');
+  const { limits: found, devices, others } = sortProperties([slice, parseUnitProperty('TasksMax=1'), device]);
+  assert.equal([found, devices, others], [{ tasks: 1 }, [device], [slice]]);
 });
 
 test('limits are the properties that they come from', () => {

@@ -28,6 +28,7 @@ const CASES: readonly [assignment: string, name: string, signature: string, valu
   ['DeviceAllow=/dev/sda r', 'DeviceAllow', 'a(ss)', [['/dev/sda', 'r']]],
   ['DeviceAllow=char-pts', 'DeviceAllow', 'a(ss)', [['char-pts', '']]],
   ['DeviceAllow=', 'DeviceAllow', 'a(ss)', []],
+  ['DevicePolicy=closed', 'DevicePolicy', 's', 'closed'],
   ['IOReadBandwidthMax=/dev/sda 5M', 'IOReadBandwidthMax', 'a(st)', [['/dev/sda', 5000000n]]],
   ['IODeviceLatencyTargetSec=/ 25ms', 'IODeviceLatencyTargetUSec', 'a(st)', [['/', 25000n]]],
   ['IPAddressAllow=10.0.0.0/8', 'IPAddressAllow', 'a(iayu)', [[2, Uint8Array.of(10, 0, 0, 0), 8]]],
@@ -68,6 +69,7 @@ const REFUSED: readonly [assignment: string, says: string][] = [
     'DeviceAllow=/dev/sda x',
     "takes for DeviceAllow a device node or group, and some of r, w, m, such as '/dev/sda r' or 'char-pts rw', not \"/dev/sda x\"",
   ],
+  ['DevicePolicy=', 'takes for DevicePolicy auto, closed or strict, not ""'],
   ['SendSIGHUP=maybe', 'takes for SendSIGHUP yes or no, not "maybe"'],
   [
     'IPAddressAllow=10.0.0.0/33',

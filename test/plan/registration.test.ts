@@ -50,8 +50,9 @@ const WAYS: readonly [options: ContainerOptions, as: string | undefined, isRequi
   [{ register: true }, 'machine', true],
   [{ slice: 'a.slice' }, 'machine', true],
   [{ properties: ['Description=mine'] }, 'machine', true],
-  // Limits can be had without a unit.
+  // Limits, and a list of devices, can be had without a unit.
   [{ properties: ['TasksMax=9'] }, 'machine', false],
+  [{ properties: ['DeviceAllow=/dev/kvm rw'] }, 'machine', false],
   [{ tasks: 9 }, 'machine', false],
   [{ properties: [] }, 'machine', false],
   [{ register: false }, 'scope', false],
@@ -88,10 +89,10 @@ it('the scope has the slice, the signal that asks for the end, devices that are 
     ...device(['/dev/tty', 'rw'], ['/dev/null', 'r']),
     { name: 'KillSignal', signature: 'i', value: 37 },
     { name: 'KillMode', signature: 's', value: 'mixed' },
-    { name: 'DeviceAllow', signature: 'a(ss)', value: [['/dev/kvm', 'rw']] },
     ...['MemoryAccounting', 'CPUAccounting', 'TasksAccounting'].map(name => ({ name, signature: 'b', value: true })),
     { name: 'MemoryMax', signature: 't', value: 1073741824n },
     { name: 'TasksMax', signature: 't', value: 9n },
+    { name: 'DeviceAllow', signature: 'a(ss)', value: [['/dev/kvm', 'rw']] },
   ]);
 });
 
