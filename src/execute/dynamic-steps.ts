@@ -13,7 +13,7 @@ import {
   statusOf,
   typeName,
 } from '../../syscalls/file.ts';
-import { attachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { attachMount, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import { describeObject, type Plan, type StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
@@ -199,6 +199,9 @@ function makeMountPoint(path: string, mode: number): Call[] {
   ];
 }
 
+/** Every container has it, from the very beginning. */
+const PLACE = '/dev';
+
 /** Mounts empty things of the same types, without any permission, over paths. */
 function mountNothing(hidden: readonly { path: string; type: number }[]): Call[] {
   const attributes = MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
@@ -208,22 +211,25 @@ function mountNothing(hidden: readonly { path: string; type: number }[]): Call[]
     type === S.IFDIR
       ? call('mkdirat', resultOf(made), `${type}`, 0)
       : call('mknodat', resultOf(made), `${type}`, type, deviceNumber(0, 0));
-  const cover = ({ path, type }: { path: string; type: number }): Call[] => {
-    const copy = call('open_tree', resultOf(made), `${type}`, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC);
-    const target = openInRoot(HERE, path, O.PATH);
-    return [
-      copy,
-      setMountAttributes(copy, { set: MOUNT_ATTR.RDONLY }),
+  // Before Linux 6.15 only what is attached somewhere can be copied: for a moment it is over /dev, where nobody looks.
+  const place = openInRoot(HERE, PLACE, O.PATH | O.DIRECTORY);
+  const covers = hidden.map(({ path, type }) => ({
+    copy: call('open_tree', resultOf(made), `${type}`, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC),
+    target: openInRoot(HERE, path, O.PATH),
+  }));
+  return [
+    ...mount,
+    ...[...new Set(hidden.map(({ type }) => type))].map(make),
+    place,
+    attachMount(made, place),
+    ...covers.flatMap(({ copy }) => [copy, setMountAttributes(copy, { set: MOUNT_ATTR.RDONLY })]),
+    detachMount(PLACE),
+    ...[mount[0], made, place].map(open => call('close', resultOf(open))),
+    ...covers.flatMap(({ copy, target }) => [
       target,
       attachMount(copy, target),
       call('close', resultOf(target)),
       call('close', resultOf(copy)),
-    ];
-  };
-  return [
-    ...mount,
-    ...[...new Set(hidden.map(({ type }) => type))].map(make),
-    ...hidden.flatMap(cover),
-    ...[mount[0], made].map(open => call('close', resultOf(open))),
+    ]),
   ];
 }

@@ -38,6 +38,17 @@ it('an overlay, and the machine’s own OS', () => {
   assert.is(ends('test -e /etc/nspawn-was-here').status, 1);
 });
 
+it('what is inaccessible is empty, in a container with users of its own as well', () => {
+  const script = 'ls /etc | wc -l; cat /proc/version; (ls /dev | grep -q null) && echo devices';
+  for (const users of ['', '-U']) {
+    const { stdout } = run(
+      `-D ${busyboxTree()} --read-only ${users} --inaccessible=/etc --inaccessible=/proc/version`,
+      script,
+    );
+    assert.is(stdout, '0\ndevices\n');
+  }
+});
+
 it('an ordinary user starts containers', () => {
   const words = 'nspawn -q -P -D / --volatile=overlay -- sh -c "id -u; echo x > /etc/new; cat /etc/new"';
   const { status, stdout, stderr } = ends(`runuser -u guest -- ${words} </dev/null`);
