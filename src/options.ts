@@ -26,8 +26,6 @@ export type Timezone = 'auto' | 'off' | 'copy' | 'bind' | 'symlink' | 'delete';
 export type PrivateUsers = 'no' | 'yes' | 'pick' | 'identity' | { base: number; count: number };
 
 /** How the tree's files come to belong to these users: see --private-users-ownership= in systemd-nspawn(1). */
-/** 'user' is a private one from which the world is reached by the sockets of whoever starts the container. */
-export type NetworkMode = 'host' | 'private' | 'user';
 export type UsersOwnership = 'off' | 'chown' | 'map' | 'auto';
 
 /**
@@ -114,6 +112,9 @@ export interface IoMax {
   riops?: number;
   wiops?: number;
 }
+
+/** 'user' is a private one from which the world is reached by the sockets of whoever starts the container. */
+export type NetworkMode = 'host' | 'private' | 'user';
 
 /** What runs on the container's standard streams and /dev/console. */
 export type ConsoleMode = 'interactive' | 'read-only' | 'passive' | 'pipe';

@@ -237,10 +237,7 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
         value: 'MODE',
         valueOptional: true,
         help: "Give the container users of its own: no, yes, pick, identity, or BASE[:COUNT] of the host's ids",
-        set: text => {
-          const privateUsers = parsePrivateUsers(text);
-          return { privateUsers, ...(privateUsers === 'pick' && { usersOwnership: 'auto' }) };
-        },
+        set: text => ({ privateUsers: parsePrivateUsers(text) }),
       },
       {
         name: 'private-users-ownership',
@@ -261,7 +258,7 @@ export const sections: readonly { title: string; rows: readonly Row[] }[] = [
       {
         letter: 'U',
         help: 'Same as --private-users=pick --private-users-ownership=auto, where the kernel has user namespaces',
-        set: () => (hostHas('/proc/self/uid_map') ? { privateUsers: 'pick', usersOwnership: 'auto' } : {}),
+        set: () => (hostHas('/proc/self/uid_map') ? { privateUsers: 'pick' } : {}),
       },
     ],
   },

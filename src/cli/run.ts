@@ -9,6 +9,7 @@ import { followWindowSize } from '../console/window-size.ts';
 import type { ListenFd } from '../container/listen-fds.ts';
 import type { PreparedRoot } from '../container/prepared-root.ts';
 import type { Logger } from '../log.ts';
+import { ownershipOf } from '../options/users.ts';
 import type { ConsoleMode, Credential } from '../options.ts';
 import { type Container, type Ended, needsPreparation, type Stdio, spawnOn } from '../spawn.ts';
 import { describeEnding, describeUsage } from './ending.ts';
@@ -87,7 +88,7 @@ async function spawnShowing(
   quiet: boolean,
   how: Parameters<typeof spawnOn>[1],
 ): Promise<Container> {
-  const { usersOwnership: ownership } = root.options;
+  const ownership = ownershipOf(root.options);
   const mayTakeLong = ownership === 'chown' || ownership === 'auto';
   if (!mayTakeLong || quiet || !isTerminal(2)) return await spawnOn(root, how);
   const { progressLine } = await import('./progress.ts');

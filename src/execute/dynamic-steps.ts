@@ -94,7 +94,7 @@ export const DYNAMIC_STEPS: {
   register: (_, { register }) => register(),
 
   'bring loopback up': (_, { agent, bringLoopbackUp }) => bringLoopbackUp?.(agent),
-  'connect network': (_, { agent, connectUserNetwork, keep }) => connectUserNetwork!(agent.pid, keep),
+  'connect network': (_, { agent, connectUserNetwork, keep, log }) => connectUserNetwork!(agent.pid, keep, log),
 };
 
 /** Writes a file of the tree; a symlink only if it is to be replaced. */

@@ -31,7 +31,7 @@ export interface Setup {
   imageSteps: Partial<Record<StepAction['do'], Dynamic>> | undefined;
   /** Loaded for a plan with a network of its own. */
   bringLoopbackUp: ((agent: Agent) => void) | undefined;
-  connectUserNetwork: ((pid: number, keep: DisposableStack) => void) | undefined;
+  connectUserNetwork: ((pid: number, keep: DisposableStack, log: Logger) => void) | undefined;
   /** Loaded for a plan with a journal to be linked. */
   linkJournal: ((action: Extract<StepAction, { do: 'link journal' }>, setup: Setup) => void) | undefined;
   /** Loaded for a plan with network interfaces. */

@@ -12,6 +12,7 @@ import { readAll } from '../../syscalls/file.ts';
 import { defaultSignalAction, killAndWait, NO_SIGNALS, setSignalMask } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { mayRead } from '../host.ts';
+import type { Logger } from '../log.ts';
 import { USER_NETWORK } from '../plan/user-network.ts';
 
 const { address, gateway, nameServer, prefix, interfaceName } = USER_NETWORK;
@@ -52,9 +53,10 @@ const HELPERS: readonly Helper[] = [
 
 /**
  * Connects the network of a process with users of its own; `keep` owns what does so, which ends with this process as
- * well. Throws an Error that says what the machine lacks, or what the helper said.
+ * well. Where nothing is installed that could, the network stays private, which is a warning. Throws an Error with what
+ * the helper said.
  */
-export function connectUserNetwork(pid: number, keep: DisposableStack): void {
+export function connectUserNetwork(pid: number, keep: DisposableStack, log: Logger): void {
   const directories = (process.env['PATH'] ?? '/usr/bin:/bin').split(':');
   for (const helper of HELPERS) {
     const directory = directories.find(each => mayRead(`${each}/${helper.name}`));
@@ -62,7 +64,9 @@ export function connectUserNetwork(pid: number, keep: DisposableStack): void {
     start(`${directory}/${helper.name}`, helper, pid, keep);
     return;
   }
-  throw new Error("it takes pasta (Debian's package passt) or slirp4netns, and neither is installed");
+  log.warn(
+    "--network=user takes pasta (Debian's package passt) or slirp4netns, and neither is installed: the container's network is a private one",
+  );
 }
 
 function start(path: string, { name, readyFd, words }: Helper, pid: number, keep: DisposableStack): void {

@@ -1,4 +1,4 @@
-import type { PrivateUsers, UsersOwnership } from '../options.ts';
+import type { ContainerOptions, PrivateUsers, UsersOwnership } from '../options.ts';
 import { parseBoolean, parseMode } from './modes.ts';
 import { takes, ValueError } from './usage-error.ts';
 
@@ -33,3 +33,7 @@ export function checkRange(range: { base: number; count: number }): { base: numb
 
 /** `off`, `chown`, `map` or `auto`. Throws ValueError. */
 export const parseOwnership = (text: string): UsersOwnership => parseMode(text, ['off', 'chown', 'map', 'auto']);
+
+/** How the tree comes to belong to the users that these options ask for, wherever in them that was said. */
+export const ownershipOf = ({ privateUsers, usersOwnership }: ContainerOptions): UsersOwnership =>
+  usersOwnership ?? (privateUsers === 'pick' ? 'auto' : 'off');

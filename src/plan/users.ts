@@ -5,7 +5,7 @@
  * namespaces". What is left for the other one belongs to its namespaces.
  */
 import { hasUsers } from '../options/check.ts';
-import { USUAL_COUNT } from '../options/users.ts';
+import { ownershipOf, USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
 import { hostUsers } from './bind-users.ts';
 import {
@@ -24,8 +24,8 @@ type Mount = Extract<StepAction, { do: 'mount' }>;
 /** Which users a container has; undefined for the host's. */
 export function usersOf(options: ContainerOptions): Users | undefined {
   if (!hasUsers(options)) return undefined;
-  const { privateUsers: asked, usersOwnership } = options;
-  const ownership = usersOwnership ?? (asked === 'pick' ? 'auto' : 'off');
+  const { privateUsers: asked } = options;
+  const ownership = ownershipOf(options);
   const bound = hostUsers(options.bindUsers ?? []);
   if (typeof asked === 'object') return { ...asked, ownership, bound };
   const base = asked === 'identity' ? 0 : asked === 'pick' ? 'pick' : 'of tree';

@@ -5,7 +5,7 @@ import type { OtherOwners } from '../container/ephemeral.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { Plan, Users } from '../plan/steps.ts';
 import { idmapTree } from './idmap.ts';
-import { baseOfTree } from './range.ts';
+import { settledBaseOfTree } from './range.ts';
 import { settleIds } from './start.ts';
 
 /** To be disposed of when the last container on the root has ended. */
@@ -25,7 +25,7 @@ export function settleEphemeral(plan: Plan & { users: Users }, root: number): Ep
   const { base, count } = settling.use(settleIds(plan, root));
   const { ownership, base: asked } = plan.users;
   // Unlike what stays on disk, this can be shown as belonging to yet others.
-  const ofTree = ownership === 'map' && typeof asked === 'number' ? 0 : baseOfTree(fileStatus(root));
+  const ofTree = ownership === 'map' && typeof asked === 'number' ? 0 : settledBaseOfTree(fileStatus(root));
   const isTheirs = ownership === 'off' || base === ofTree;
   const namespace = isTheirs
     ? undefined

@@ -33,6 +33,15 @@ export function baseOfTree({ uid, gid }: Owner): number {
   return base;
 }
 
+/** The same, for who will not change the tree. Throws an Error also for one that was left half given away. */
+export function settledBaseOfTree(owner: Owner): number {
+  const base = baseOfTree(owner);
+  if (base !== BUSY_BASE) return base;
+  throw new Error(
+    'finding out the user ids of the tree: giving its files to others was broken off; start it with -U or --private-users=BASE, and --private-users-ownership=chown, to finish that',
+  );
+}
+
 const baseOf = (id: number): number => id - (id % RANGE);
 
 /** The id of the range from `base` on that is what `id` is in its own. */

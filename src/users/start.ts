@@ -15,7 +15,7 @@ import { type BoundUser, mapsWith, placeUsers } from './bound-users.ts';
 import { idmapTree, REFUSALS } from './idmap.ts';
 import type { Lease } from './lease.ts';
 import { type Agents, type IdsOfHost, startAgents } from './namespace.ts';
-import { baseOfTree, pickRange } from './range.ts';
+import { baseOfTree, pickRange, settledBaseOfTree } from './range.ts';
 import type { Progress } from './shift-tree.ts';
 
 /** Disposing of it lets the ids go. */
@@ -29,7 +29,7 @@ export function settleIds({ machine, users }: Pick<Plan, 'machine' | 'users'>, r
   const { base, count } = users!;
   const lease = base === 'pick' ? pickRange(machine, fileStatus(root)) : undefined;
   return {
-    base: lease?.base ?? (typeof base === 'number' ? base : baseOfTree(fileStatus(root))),
+    base: lease?.base ?? (typeof base === 'number' ? base : settledBaseOfTree(fileStatus(root))),
     count,
     lease,
     [Symbol.dispose]: () => lease?.[Symbol.dispose](),

@@ -59,9 +59,12 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--private-users=65536:10'], { privateUsers: { base: 65536, count: 10 } }],
   [['--private-users=off'], { privateUsers: 'no' }],
   [['--private-users=identity'], { privateUsers: 'identity' }],
-  [['--private-users=pick'], { privateUsers: 'pick', usersOwnership: 'auto' }],
-  [['-U'], { privateUsers: 'pick', usersOwnership: 'auto' }],
+  [['--private-users=pick'], { privateUsers: 'pick' }],
+  [['-U'], { privateUsers: 'pick' }],
   [['--private-users=pick', '--private-users-ownership=map'], { privateUsers: 'pick', usersOwnership: 'map' }],
+  // What -U implies holds wherever nothing else is said, before or after it.
+  [['--private-users-ownership=chown', '-U'], { privateUsers: 'pick', usersOwnership: 'chown' }],
+  [['-U', '--private-users=5'], { privateUsers: { base: 5, count: 65536 } }],
   [['--private-users-chown'], { usersOwnership: 'chown' }],
   [['--private-network'], { privateNetwork: true }],
   [['--network=private'], { network: 'private', privateNetwork: true }],
@@ -93,10 +96,7 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--system-call-filter='], { systemCallFilter: { allow: [], deny: [] } }],
   [['--suppress-sync=1'], { suppressSync: true }],
   [['--tmpfs-size=1M'], { tmpfsSize: 1 << 20 }],
-  [
-    ['--private-users=pick', '--no-user-namespaces'],
-    { privateUsers: 'pick', usersOwnership: 'auto', noUserNamespaces: true },
-  ],
+  [['--private-users=pick', '--no-user-namespaces'], { privateUsers: 'pick', noUserNamespaces: true }],
   [
     ['--set-credential=a:b\\n', '--load-credential=c:/d'],
     {
@@ -129,10 +129,7 @@ const accepted: [words: string[], options: ContainerOptions][] = [
   [['--resolv-conf=no', '--timezone=no'], { resolvConf: 'off', timezone: 'off' }],
   [['--resolv-conf=yes', '--timezone=delete'], { resolvConf: 'auto', timezone: 'delete' }],
 
-  [
-    ['--bind-user=anna', '--bind-user=_b-2', '-U'],
-    { bindUsers: ['anna', '_b-2'], privateUsers: 'pick', usersOwnership: 'auto' },
-  ],
+  [['--bind-user=anna', '--bind-user=_b-2', '-U'], { bindUsers: ['anna', '_b-2'], privateUsers: 'pick' }],
   [['--bind=/a'], { binds: [{ source: '/a', destination: '/a', readOnly: false, recursive: true }] }],
   [['--bind-ro=/a:/b'], { binds: [{ source: '/a', destination: '/b', readOnly: true, recursive: true }] }],
   [['--bind=/a:/b:norbind'], { binds: [{ source: '/a', destination: '/b', readOnly: false, recursive: false }] }],

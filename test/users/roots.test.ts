@@ -1,9 +1,10 @@
 /** Users of the container's own on other roots than a tree that is mapped: images, ephemeral roots, trees that are changed. */
-import { lstatSync, readdirSync } from 'node:fs';
+import { chownSync, lstatSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SpawnOptions } from '../../src/index.ts';
+import { BUSY_BASE } from '../../src/users/range.ts';
 import { commandLine, run, shell, startError } from '../container/support.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox, busyboxTree, copyTree } from '../support/tree.ts';
@@ -98,6 +99,17 @@ check('a tree whose files are given away, and taken back', async () => {
   );
   await shell(':', chown(0));
   assert.is(owner(), 0);
+});
+
+check('a tree that was left half given away is not taken as it is', async () => {
+  using copy = copyTree(busyboxTree());
+  chownSync(copy.path, BUSY_BASE, BUSY_BASE);
+  const left = (options: SpawnOptions) => startError({ directory: copy.path, command: ['true'], ...options });
+  for (const options of [{ privateUsers: 'yes' }, { ...pick, ephemeral: true }] as const) {
+    assert.match(await left(options), /giving its files to others was broken off; start it with -U .* to finish that$/);
+  }
+  // To finish it is what -U does by itself.
+  assert.is(await shell(WRITES, { directory: copy.path, ...pick }), '0\n0\n0\n0');
 });
 
 check('what can neither be mapped nor given away is refused, with the reason', async () => {
