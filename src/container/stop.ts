@@ -1,5 +1,6 @@
 /** Ends containers before their own end: when their time is over, or a program has enough of them. */
 import { SIG } from '../../syscalls/constants.ts';
+import { syscallNumber } from '../../syscalls/machine.ts';
 import { signalProcess } from '../../syscalls/process.ts';
 import { readIfThere } from '../host.ts';
 
@@ -54,14 +55,26 @@ export function stopInTime({ pid, pidfd, killSignal, timeout, signal }: StopOpti
 }
 
 /**
- * Whether a process catches a signal, or holds it back for later: the first of a process namespace gets no others,
- * pid_namespaces(7). Masks are those of proc_pid_status(5).
+ * Whether a process catches a signal, holds it back for later or waits for it: the first of a process namespace gets no
+ * others, pid_namespaces(7). Masks are those of proc_pid_status(5).
  */
 function notices(pid: number, signal: number): boolean {
+  if (waitsForSignals(pid)) return true;
   const status = readIfThere(`/proc/${pid}/status`)?.toString() ?? '';
   const isFirst = /^NSpid:.*\s1$/m.test(status);
   const masks = [...status.matchAll(/^Sig(?:Cgt|Blk):\s*([0-9a-f]+)/gm)].map(([, mask]) => BigInt(`0x${mask}`));
   return !isFirst || masks.some(mask => (mask >> BigInt(signal - 1)) & 1n);
+}
+
+/** Those that are waited for are in none of the masks. The file is that of proc_pid_syscall(5). */
+function waitsForSignals(pid: number): boolean {
+  try {
+    const [number] = readIfThere(`/proc/${pid}/syscall`)?.toString().split(' ') ?? [];
+    return Number(number) === syscallNumber('rt_sigtimedwait');
+  } catch {
+    // An ordinary user can't see it of who has a subordinate id.
+    return false;
+  }
 }
 
 function after(milliseconds: number, work: () => void): Disposable {

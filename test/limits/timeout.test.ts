@@ -29,6 +29,13 @@ it('below the init of --as-pid2 it is ended by SIGTERM', async () => {
   assert.equal([status, stderr], [124, 'Container box was stopped: its time was over.\n']);
 });
 
+it('below the init of --as-pid2 it may tidy up as well', async () => {
+  const script = 'trap "echo bye; exit 3" TERM; while :; do sleep 0.1; done';
+  await using container = await spawn(shell(script, { timeout: 300, asPid2: true }));
+  const [output, ended] = await Promise.all([textOf(container.stdout!), container.exited]);
+  assert.equal([output, ended], ['bye\n', { exitStatus: 3, reason: 'timeout' }]);
+});
+
 it('one that notices, and goes on, is killed ten seconds later', async () => {
   await using container = await spawn(shell('trap "echo no" TERM; while :; do sleep 0.1; done', { timeout: 300 }));
   const [output, ended] = await Promise.all([textOf(container.stdout!), container.exited]);

@@ -142,6 +142,14 @@ it('a terminal, and an init', async () => {
   assert.is(await session.ended, 7);
 });
 
+it('what takes too long is asked to end, with an init and without', async () => {
+  const script = 'trap "echo bye; exit 3" TERM; while :; do sleep 0.1; done';
+  for (const init of [[], ['-a']]) {
+    const { status, stdout } = await inTree(script, ['--timeout=500ms', ...init]);
+    assert.equal([status, stdout], [124, 'bye\n']);
+  }
+});
+
 it('list, exec and kill are for the user’s own', async () => {
   const running = startNspawn(
     [...QUIET, '-M', 'own-list', '-D', user.tree, '--', '/bin/sh', '-c', 'echo ready; sleep 1000'],
