@@ -1,5 +1,5 @@
 /** Who the payload runs as, by the container's own users. */
-import { askGetent, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
+import { askGetent, GETENT, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import { homeInContainer } from '../plan/bind-users.ts';
 import type { Payload, Plan, Users } from '../plan/steps.ts';
 import { containerView } from '../root-view.ts';
@@ -33,15 +33,24 @@ async function findUser(
   const id = bound.find(each => each.name === name)?.id;
   if (id !== undefined) return { name, uid: id, gid: id, groups: [id], home: homeInContainer(name) };
   using container = containerView(pid);
-  return lookUpUser(name, container) ?? (await askGetent(name, runInTree));
+  const found = lookUpUser(name, container);
+  if (found) return found;
+  if (container.has(GETENT)) return await askGetent(name, runInTree);
+  throw new Error(
+    `looking up the user ${JSON.stringify(name)}: the container's /etc/passwd does not know it, and there is no ${GETENT} to ask`,
+  );
 }
 
 /** The user, if the container has such ids. Throws an Error. */
 function withinUsers(user: User, { count, maps }: Users): User {
   const missing = [user.uid, user.gid, ...(user.groups ?? [])].find(id => id >= count);
   if (missing !== undefined) {
+    const remedy =
+      maps && count === 1
+        ? "it has more where there are ranges for this user in /etc/subuid and /etc/subgid and Debian's package uidmap"
+        : 'see --private-users=';
     throw new Error(
-      `becoming the user ${user.name}: of the users and groups of its own the container has only 0 to ${count - 1}, not ${missing}; see --private-users=`,
+      `becoming the user ${user.name}: of the users and groups of its own the container has only 0 to ${count - 1}, not ${missing}; ${remedy}`,
     );
   }
   // Who has only one group may not give others up: user_namespaces(7), "Interaction with system calls…".

@@ -58,6 +58,9 @@ function parseId(text: string | undefined, kind: string, owner = ''): number {
 /** Runs a program of the tree in a container of its own. Rejects with an Error that says what was wrong with it. */
 export type RunInTree = (command: string[]) => Promise<{ status: number; output: string }>;
 
+/** What knows users that come from elsewhere: getent(1). */
+export const GETENT = '/usr/bin/getent';
+
 /** Asks the container's getent(1), for users that come from elsewhere than its files. Rejects when it knows none. */
 export async function askGetent(name: string, run: RunInTree): Promise<User> {
   const passwd = await runGetent('passwd', name, run);
@@ -73,7 +76,7 @@ const NOT_FOUND = 2;
 
 async function runGetent(database: string, key: string, run: RunInTree): Promise<string> {
   const looking = `looking up the user ${JSON.stringify(key)}`;
-  const { status, output } = await run(['/usr/bin/getent', database, key]).catch((error: Error) => {
+  const { status, output } = await run([GETENT, database, key]).catch((error: Error) => {
     throw new Error(`${looking}: asking the container's getent: ${error.message}`, { cause: error });
   });
   if (status === NOT_FOUND) throw new Error(`${looking}: the container does not know it`);

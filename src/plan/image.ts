@@ -1,4 +1,5 @@
 /** Where a container's root comes from when it is no directory. */
+import { SyscallError } from '../../syscalls/syscall.ts';
 import { canonicalPath, hostHas, hostStatus, isDirectory } from '../host.ts';
 import type { Image } from '../image/read-image.ts';
 import { checkOptions } from '../options/check.ts';
@@ -22,7 +23,12 @@ export async function imageOf(asked: ContainerOptions): Promise<Image | undefine
 function imagePath({ image, directory, machine }: ContainerOptions): string | undefined {
   if (image !== undefined || directory !== undefined || !machine) return image;
   const named = `${MACHINES_DIRECTORY}/${machine}`;
-  const status = hostStatus(named);
-  if (status && isDirectory(status)) return undefined;
-  return hostHas(`${named}.raw`) ? `${named}.raw` : undefined;
+  try {
+    const status = hostStatus(named);
+    if (status && isDirectory(status)) return undefined;
+    return hostHas(`${named}.raw`) ? `${named}.raw` : undefined;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new Error(`looking for ${named}: ${error.text} (${error.code})`, { cause: error });
+  }
 }

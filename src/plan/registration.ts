@@ -43,6 +43,12 @@ export interface Registered {
 /** What to ask for a container; undefined for nothing. Throws UsageError. */
 export function registrationOf(options: ContainerOptions, its: Registered): Registration | undefined {
   const { register = true, keepUnit = false, shareSystem, slice, uuid } = options;
+  const [property] = its.properties;
+  if (property && process.geteuid?.() !== 0) {
+    throw new UsageError(
+      `--property=${property.name}= takes root: it is one of a scope unit of the system's; systemd-run --user --scope --property= starts nspawn in one of the user's`,
+    );
+  }
   if (shareSystem || (keepUnit && !register)) return undefined;
   if (keepUnit && isInUserSession()) {
     throw new UsageError('--keep-unit may not be used from a user session: it would be taken for the container');

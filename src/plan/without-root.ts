@@ -27,16 +27,31 @@ const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
     o => o.networkVeth || hasInterfaces(o),
     'making and moving network interfaces of the host takes root; --network=user and --private-network do without',
   ],
-  [o => o.networkNamespacePath !== undefined, "--network-namespace-path= takes root: it is another user's"],
-  [o => o.shareSystem, '--share-system takes root'],
+  [
+    o => o.networkNamespacePath !== undefined,
+    '--network-namespace-path= takes root: only whoever owns a network namespace may enter it; --network=user and --private-network make one',
+  ],
+  [o => o.shareSystem, '--share-system takes root: the container would have no rights over what it shares'],
   [o => o.template !== undefined, '--template= takes root: it keeps the owners of files'],
   [o => o.register, "--register=yes takes root: systemd-machined registers no others' containers"],
   [o => o.slice !== undefined, '--slice= takes root; systemd-run --user --slice= starts nspawn in one'],
-  [o => o.bindUsers?.length, '--bind-user= takes root'],
-  [o => o.binds?.some(({ idmap }) => idmap), 'the bind options idmap, rootidmap and owneridmap take root'],
+  [
+    o => o.bindUsers?.length,
+    "--bind-user= takes root: it gives the container other users' ids; --bind= shows one's own files as root's",
+  ],
+  [
+    o => o.binds?.some(({ idmap }) => idmap),
+    "the bind options idmap, rootidmap and owneridmap take root: nobody else may show files as others'; one's own are root's without them",
+  ],
   [o => !['no', 'auto'].includes(o.linkJournal ?? 'auto'), "--link-journal= takes root: the journal is the system's"],
-  [o => o.privateUsers === 'no', '--private-users=no takes root'],
-  [o => o.privateUsers === 'identity', '--private-users=identity takes root'],
+  [
+    o => o.privateUsers === 'no',
+    '--private-users=no takes root: anybody else may mount things only in a user namespace; leave it out',
+  ],
+  [
+    o => o.privateUsers === 'identity',
+    "--private-users=identity takes root: these are others' ids; without it the user's own are root's",
+  ],
   [
     o => o.usersOwnership === 'chown' || o.usersOwnership === 'map',
     "--private-users-ownership=chown and map take root; files that belong to whoever starts nspawn are root's in the container",

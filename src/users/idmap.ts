@@ -38,7 +38,8 @@ export function canIdmap(directory: number, userNamespace: number): boolean {
 }
 
 function describeRefusal(source: IdmapSource, recursive: boolean, userNamespace: number): string {
-  if ('type' in source) return `the file system ${source.type} can't have idmapped mounts on this kernel`;
+  if ('type' in source)
+    return `the file system ${source.type} can't have idmapped mounts on this kernel, or has them already`;
   const path = canonicalPath(source.path) ?? source.path;
   const mounts = mountsOfThisProcess();
   const top = mountOf(path, mounts);
