@@ -1,7 +1,8 @@
 import { type CAC, cac } from 'cac';
 import { version } from '../../package.json';
 import { capabilityNames } from '../options/capabilities.ts';
-import { type Row, sections } from './options.ts';
+import type { Row } from './options/row.ts';
+import { sections } from './options.ts';
 
 const width = 80;
 /** Where the descriptions begin. */

@@ -1,6 +1,6 @@
 /** Holds log messages back until there is time to show them. */
 import { LOG_LEVELS, type Logger, type LogLevel, type Message } from '../log.ts';
-import type { LogFormat } from './options.ts';
+import type { LogFormat } from './options/row.ts';
 
 export interface Line {
   level: LogLevel;

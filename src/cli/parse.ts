@@ -4,7 +4,8 @@ import { impliedOptions } from '../options/implied.ts';
 import { namingOption } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
 import { getopt, optionTitle } from './getopt.ts';
-import { type Draft, type Patch, type Settings, sections } from './options.ts';
+import type { Draft, Patch, Settings } from './options/row.ts';
+import { sections } from './options.ts';
 
 /** What a command line asks for. */
 export type ParsedCommandLine = Settings & { options: ContainerOptions };

@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import type { LogLevel } from '../log.ts';
 import type { Line } from './logger.ts';
-import type { LogFormat } from './options.ts';
+import type { LogFormat } from './options/row.ts';
 
 /** What shows a line; `state` says whether the terminal is raw, when it is shown. */
 export function openStandardError(
