@@ -144,17 +144,21 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const setup = { plan, agent: outside ?? agent, inside: agents?.inside, idOf, fds, keep: resources, log };
   const register = () => membership.register(agent);
   try {
-    carryOut(plan.steps, { ...setup, ...loaded, register }, () => {
-      const { lease } = ids ?? {};
-      resources.use(
-        entrust([agent.pidfd, ...(lease ? [lease.fd] : [])], ([pidfd]) => [
-          ...killAndWait(pidfd!),
-          ...(lease ? [lease.remove] : []),
-          forgetContainer(agent.pid),
-        ]),
-      );
-      prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
-    });
+    carryOut(plan.steps, { ...setup, ...loaded, register }, [
+      () => {
+        const { lease } = ids ?? {};
+        resources.use(
+          entrust([agent.pidfd, ...(lease ? [lease.fd] : [])], ([pidfd]) => [
+            ...killAndWait(pidfd!),
+            ...(lease ? [lease.remove] : []),
+            forgetContainer(agent.pid),
+          ]),
+        );
+      },
+      () => {
+        prepared = preparePayload(withListenFds(plan, agent.pid, listenFds), agentStreams, passed, agents && agent.pid);
+      },
+    ]);
   } catch (error) {
     throw membership.explain(error);
   }

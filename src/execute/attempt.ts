@@ -1,5 +1,5 @@
 /** Work whose errors tell what was being done. */
-import { type Agent, AgentDiedError } from '../../syscalls/agent/agent.ts';
+import { AgentDiedError } from '../../syscalls/agent/agent.ts';
 import type { Call } from '../../syscalls/call.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 
@@ -25,10 +25,10 @@ export interface Piece {
   calls: readonly Call[];
 }
 
-/** Has an agent do several things in one batch; returns the results of all calls. Throws as attempt() does. */
-export function runPieces(agent: Agent, pieces: readonly Piece[]): number[] {
+/** Does several things in one batch, which `run` runs. Throws StepError for the one that failed, other errors as they are. */
+export function runPieces<Result>(pieces: readonly Piece[], run: (calls: readonly Call[]) => Result): Result {
   try {
-    return agent.run(pieces.flatMap(({ calls }) => calls));
+    return run(pieces.flatMap(({ calls }) => calls));
   } catch (error) {
     const failed = error instanceof SyscallError && pieces.find(({ calls }) => calls.includes(error.call));
     throw failed ? new StepError(failed.doing, error) : error;

@@ -43,20 +43,19 @@ export interface Setup {
 
 /**
  * Carries out steps in their order. Steps whose calls are known beforehand go to the agent in one batch; a failing
- * call tells its step. `meanwhile` is done by this process while the agent is at the first batch. Throws StepError when a
- * step fails that must not, AgentDiedError when the agent is gone.
+ * call tells its step. `meanwhile` is what this process has to do: each while an agent is at a batch, as far as there are
+ * any. Throws StepError when a step fails that must not, AgentDiedError when the agent is gone.
  */
-export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => void): void {
+export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: readonly (() => void)[]): void {
   const dynamicSteps: Setup['imageSteps'] = { ...(DYNAMIC_STEPS as Setup['imageSteps']), ...setup.imageSteps };
   let batch: BatchedStep[] = [];
   const made = new Map<string, Call>();
-  let first: typeof meanwhile | undefined = meanwhile;
+  const own = [...meanwhile];
   const run = () => {
     if (batch.length === 0) return;
-    runBatch(batch, setup, first);
+    runBatch(batch, setup, own.shift());
     batch = [];
     made.clear();
-    first = undefined;
   };
   for (const step of steps) {
     setup.log.debug(() => describeStep(step, setup.plan.hostObjects));
@@ -71,6 +70,7 @@ export function carryOut(steps: readonly Step[], setup: Setup, meanwhile: () => 
     reporting(step, setup, () => dynamic(step.action as never, setup));
   }
   run();
+  for (const each of own) each();
 }
 
 /** Carries out the steps of one kind. */

@@ -47,7 +47,7 @@ export function openInAgent(
     pieces.push({ doing, calls: opening.calls });
     made.set(opening.made, key);
   }
-  const results = runPieces(agent, pieces);
+  const results = runPieces(pieces, calls => agent.run(calls));
   for (const [i, each] of pieces.flatMap(({ calls }) => calls).entries()) {
     const key = made.get(each);
     if (key !== undefined) fds.set(key, results[i]!);

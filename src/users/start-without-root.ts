@@ -11,7 +11,7 @@ import { formatMap, type IdRange } from '../../syscalls/idmap.ts';
 import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { EphemeralRoot } from '../container/ephemeral.ts';
-import { attempt, runPieces } from '../execute/attempt.ts';
+import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
 import type { Plan, Users } from '../plan/steps.ts';
 import { type Attached, attachEphemeralRoot } from './attach-ephemeral.ts';
 import type { Agents } from './namespace.ts';
@@ -55,9 +55,10 @@ function startAgents(options: AgentOptions, maps: Maps): Agents {
   const channel = undo.use(makeChannel());
   const fds = [...options.fds, channel.theirs, channel.arena.fd];
   const outside = undo.use(startAgent({ ...options, fds, namespaces: 0n }));
-  enterUserNamespace(outside, CLONE.NEWNS, withOwnIds(maps));
   const namespaces = CLONE.NEWUSER | (options.namespaces & ~CLONE.NEWNS);
-  const inside = undo.use(attempt(ENTERING, () => outside.fork(namespaces, channel)));
+  const inside = runPieces(enterUserNamespace(outside, CLONE.NEWNS, withOwnIds(maps)), before =>
+    outside.fork(namespaces, channel, [], before),
+  );
   undo.move();
   return { outside, inside };
 }
@@ -66,7 +67,7 @@ function startAgents(options: AgentOptions, maps: Maps): Agents {
 export function startMapped(maps: Maps): Agent {
   using undo = new DisposableStack();
   const agent = undo.use(startAgent({ fds: [], namespaces: 0n, dieWithParent: true }));
-  explained(() => enterUserNamespace(agent, 0n, maps));
+  explained(() => runPieces(enterUserNamespace(agent, 0n, maps), calls => agent.run(calls)));
   undo.move();
   return agent;
 }
@@ -75,10 +76,11 @@ const ENTERING = 'making a user namespace';
 const MAPPING = 'mapping the user and group ids';
 
 /**
- * Has an agent become root of a new user namespace, and of others (CLONE.NEW* bits) that belong to that. It does so by
- * itself, as a program that is executed where there is no map yet loses all its rights there.
+ * Has an agent become root of a new user namespace, and of others (CLONE.NEW* bits) that belong to that; returns what is
+ * left to be run for it. It does so by itself, as a program that is executed where there is no map yet loses all its rights
+ * there.
  */
-function enterUserNamespace(agent: Agent, namespaces: bigint, maps: Maps): void {
+function enterUserNamespace(agent: Agent, namespaces: bigint, maps: Maps): Piece[] {
   const entering = { doing: ENTERING, calls: [call('unshare', CLONE.NEWUSER | namespaces)] };
   const isAlone = isOneId(maps.uids);
   const becoming = {
@@ -92,13 +94,10 @@ function enterUserNamespace(agent: Agent, namespaces: bigint, maps: Maps): void 
       call('prctl', PR.SET_DUMPABLE, 1, 0, 0, 0),
     ],
   };
-  if (isAlone) {
-    runPieces(agent, [entering, { doing: MAPPING, calls: writeOwnMaps(maps) }, becoming]);
-    return;
-  }
-  runPieces(agent, [entering]);
+  if (isAlone) return [entering, { doing: MAPPING, calls: writeOwnMaps(maps) }, becoming];
+  runPieces([entering], calls => agent.run(calls));
   attempt(MAPPING, () => writeMapsByHelpers(agent.pid, maps.uids, maps.gids));
-  runPieces(agent, [becoming]);
+  return [becoming];
 }
 
 /** Whoever has rights over the user's own files as well: the container gets none of these ids. */
@@ -115,19 +114,17 @@ function including(id: number, ranges: readonly IdRange[]): IdRange[] {
 
 const isOneId = ([first, ...others]: readonly IdRange[]): boolean => first?.count === 1 && others.length === 0;
 
-/** Adds to the error of what makes user namespaces what may forbid it. */
+/** Says of what makes user namespaces, when it fails, what may forbid that. */
 function explained<Result>(make: () => Result): Result {
   try {
     return make();
   } catch (error) {
-    const { cause, message } = error as Error;
-    const isRefusal =
-      cause instanceof SyscallError && MAKING.includes(cause.call.name) && REFUSALS.includes(cause.code);
-    if (!isRefusal) throw error;
-    throw new Error(
-      `${message}: this machine doesn't let ordinary users do so; see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns in sysctl(8)`,
-      { cause },
-    );
+    const failed = error instanceof SyscallError ? error : (error as Error).cause;
+    if (!(failed instanceof SyscallError) || !MAKING.includes(failed.call.name)) throw error;
+    const hint = REFUSALS.includes(failed.code)
+      ? ": this machine doesn't let ordinary users do so; see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns in sysctl(8)"
+      : '';
+    throw new Error(`${ENTERING}: ${failed.message}${hint}`, { cause: failed });
   }
 }
 const MAKING = ['unshare', 'fork_agent'];

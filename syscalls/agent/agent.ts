@@ -69,10 +69,10 @@ export interface Agent extends Disposable {
   moveControl(to: number): void;
   /**
    * Has it fork another agent, in new namespaces (CLONE.NEW* bits) and else in those that it is in: a child of this
-   * process with the same descriptors. It must have been given those of the channel. It then runs `calls` itself. Throws
-   * SyscallError, AgentDiedError.
+   * process with the same descriptors. It must have been given those of the channel. It runs calls itself, `before` and
+   * after that. Throws SyscallError, AgentDiedError.
    */
-  fork(namespaces: bigint, channel: Channel, calls?: readonly Call[]): Agent;
+  fork(namespaces: bigint, channel: Channel, after?: readonly Call[], before?: readonly Call[]): Agent;
   /**
    * Lets go of the process, which goes on as what it has become; one that is still an agent ends. The pidfd is the
    * caller's now.
@@ -280,12 +280,13 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       run(received.map(fd => call('close', fd)));
       throw new Error(`handing ${fds.length} descriptors to an agent: it can have only ${received.length} more open`);
     },
-    fork(namespaces, channel, calls = []) {
+    fork(namespaces, channel, after = [], before = []) {
       const given = [channel.theirs, channel.arena.fd] as const;
       const forking = forkAgent(forkArguments(namespaces), ...given);
-      const [forked] = run([allowing(forking), ...given.map(fd => call('close', fd)), ...calls]);
-      if (forked! < 0) throw new SyscallError(forking, errnoByNumber(-forked!));
-      return channel.connect({ pid: forked!, pidfd: openProcess(forked!) }, longestBatch);
+      const calls = [...before, allowing(forking), ...given.map(fd => call('close', fd)), ...after];
+      const forked = run(calls)[before.length]!;
+      if (forked < 0) throw new SyscallError(forking, errnoByNumber(-forked));
+      return channel.connect({ pid: forked, pidfd: openProcess(forked) }, longestBatch);
     },
     takeFd(fd) {
       const taken = perform(allowing(call('pidfd_getfd', pidfd, fd, 0), 'EPERM'));

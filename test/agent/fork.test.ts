@@ -6,11 +6,14 @@ import * as assert from 'uvu/assert';
 import { type Channel, makeChannel } from '../../syscalls/agent/agent.ts';
 import { BECOME_INIT_CALL } from '../../syscalls/agent/arena.ts';
 import { call } from '../../syscalls/call.ts';
-import { CLONE } from '../../syscalls/constants.ts';
+import { CLONE, PR } from '../../syscalls/constants.ts';
 import { ALL_SIGNALS, setSignalMask } from '../../syscalls/process.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import { needs, root } from '../support/needs.ts';
 import { endOf, eventually, openFds, pipe, plainAgent, statusOf, thrown } from './support.ts';
+
+/** linux/prctl.h */
+const PR_GET_NAME = 16;
 
 const asRoot = needs([root]);
 
@@ -46,11 +49,32 @@ asRoot('both work on, each by itself', () => {
   assert.equal(third.run([call('getpid')]), [third.pid]);
 });
 
+asRoot('what the forking one runs before and after that is run by it, and an error in it is told', () => {
+  using channel = makeChannel();
+  using first = plainAgent({ fds: endsOf(channel) });
+  const [name, umask] = [new Uint8Array(16), call('umask', 0o027)];
+  const setName = call('prctl', PR.SET_NAME, 'before', 0, 0, 0);
+  using second = first.fork(0n, channel, [umask], [setName]);
+  // A name is inherited, and so would the mask be.
+  second.run([call('prctl', PR_GET_NAME, { out: name }, 0, 0, 0)]);
+  assert.is(Buffer.from(name).toString().replaceAll('\0', ''), 'before');
+  assert.equal(
+    [first, second].map(agent => agent.run([umask])[0]),
+    [0o027, process.umask()],
+  );
+  using another = makeChannel();
+  using third = plainAgent({ fds: endsOf(another) });
+  const error = thrown(SyscallError, () => third.fork(0n, another, [], [call('chdir', '/no/such')]));
+  assert.equal([error.call.name, error.code], ['chdir', 'ENOENT']);
+});
+
 asRoot('it has the same descriptors, and no more', () => {
   using ends = pipe();
   using channel = makeChannel();
   using first = plainAgent({ fds: [ends.write.fd, ...endsOf(channel)] });
   using second = first.fork(0n, channel);
+  // Once it is ready: it puts its own where they belong by itself.
+  second.run([call('getpid')]);
   assert.equal(openFds(second.pid), openFds(first.pid));
   assert.ok(openFds(second.pid).includes(ends.write.fd));
 });
