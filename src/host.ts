@@ -25,15 +25,14 @@ export function hostStatus(path: string): FileStatus | undefined {
 export const hostHas = (path: string): boolean => perform(allowing(statusOfPath(path).call, ...NOTHING_THERE)) >= 0;
 export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) === S.IFDIR;
 
-/** Whether this process may list a directory and use what is in it, or read a file. */
-export function mayRead(path: string): boolean {
-  const may = (how: number) =>
-    perform(allowing(call('faccessat', AT.FDCWD, path, how), 'EACCES', ...NOTHING_THERE)) === 0;
-  return may(R_OK) && (!isDirectory(hostStatus(path)!) || may(X_OK));
-}
+const may = (path: string, how: number): boolean =>
+  perform(allowing(call('faccessat', AT.FDCWD, path, how), 'EACCES', 'EROFS', ...NOTHING_THERE)) === 0;
+/** Whether this process may read a file. */
+export const mayRead = (path: string): boolean => may(path, R_OK);
+/** Whether this process may list a directory and use what is in it. */
+export const mayList = (path: string): boolean => may(path, R_OK | X_OK);
 /** Whether this process may write to a file or directory. */
-export const mayWrite = (path: string): boolean =>
-  perform(allowing(call('faccessat', AT.FDCWD, path, W_OK), 'EACCES', 'EROFS', ...NOTHING_THERE)) === 0;
+export const mayWrite = (path: string): boolean => may(path, W_OK);
 /** unistd.h */
 const R_OK = 4;
 const W_OK = 2;

@@ -11,7 +11,7 @@ export interface Entry {
 }
 
 /** linux/fs_types.h */
-export const DT = { UNKNOWN: 0, DIR: 4 } as const;
+export const DT = { UNKNOWN: 0, DIR: 4, REG: 8, LNK: 10 } as const;
 
 /** struct linux_dirent64, linux/dirent.h: inode, offset, length of the record, type, name. */
 export const DIRENT = { length: 16, type: 18, name: 19 } as const;

@@ -3,7 +3,7 @@
  * directory is the container's root; paths are resolved in it. What they open of the container stays open until the
  * payload starts, when everything is closed at once.
  */
-import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
+import { type Argument, allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, MOUNT_ATTR, O, OPEN_TREE, S } from '../../syscalls/constants.ts';
 import { deviceNumber, makeDirectories, makeInDirectory, openInRoot, splitPath } from '../../syscalls/file.ts';
 import {
@@ -75,6 +75,14 @@ type Prepare<A> = (
 export function attachAt(path: string, mount: Fd): Call[] {
   const target = openInRoot(HERE, path, O.PATH | O.DIRECTORY);
   return [...makeDirectories(HERE, path, DIRECTORY_MODE), target, attachMount(mount, target)];
+}
+
+/** The same for a regular file, where the directory that it is in is there. */
+function attachAtFile(path: string, mount: Fd): Call[] {
+  const { parent, name } = splitPath(path);
+  const make = (at: Argument) => [allowing(call('mknodat', at, name, S.IFREG | 0o644, 0), 'EEXIST')];
+  const target = openInRoot(HERE, path, O.PATH);
+  return [...makeInDirectory(HERE, parent, make), target, attachMount(mount, target)];
 }
 
 /** Mount options with the ids that they are about. */
@@ -163,9 +171,10 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [...mount, ...attachAt(path, mount.at(-1)!)] };
   },
 
-  attach({ object, path }, fds, _, made) {
+  attach({ object, path, isFile }, fds, _, made) {
     const mount = made.get(object) ?? fds.get(object)!;
-    return { calls: [...attachAt(path, mount), call('close', typeof mount === 'number' ? mount : resultOf(mount))] };
+    const attached = isFile ? attachAtFile(path, mount) : attachAt(path, mount);
+    return { calls: [...attached, call('close', typeof mount === 'number' ? mount : resultOf(mount))] };
   },
 
   'bind read-only'({ path }) {

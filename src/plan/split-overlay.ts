@@ -3,12 +3,12 @@
  * which others are is refused: clone_private_mount() in fs/namespace.c. So there is an overlay for each of the outermost
  * directories without mounts below them, in a root that is made anew. Like one overlay it has nothing of those mounts.
  */
-import { AT, O, S } from '../../syscalls/constants.ts';
-import { allEntries, nameText } from '../../syscalls/directory.ts';
+import { AT, O } from '../../syscalls/constants.ts';
+import { allEntries, DT, nameText } from '../../syscalls/directory.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { fileType } from '../../syscalls/file.ts';
 import { syscall } from '../../syscalls/syscall.ts';
-import { hostStatus, mayRead, readLink } from '../host.ts';
+import { hostStatus, mayList, readLink } from '../host.ts';
 import { API_PATHS } from './file-systems.ts';
 import { type HostObject, must, type PlanPart, ROOT, type Step } from './steps.ts';
 
@@ -32,39 +32,48 @@ export function splitOverlay(directory: string, mountPoints: readonly string[]):
     steps.push(must({ do: 'attach', object: overlay, path: target }));
   };
 
+  const addDirectory = (path: string, target: string) => {
+    const status = hostStatus(path);
+    // It has gone meanwhile.
+    if (!status) return;
+    const mode = status.mode & PERMISSIONS;
+    // Neither what nobody may look at, nor what a mount on it hides, nor what the container has its own of.
+    const staysEmpty = !mayList(path) || points.has(path) || API_PATHS.some(api => api === target);
+    if (!staysEmpty && !hasMountsBelow(path)) {
+      addOverlay(path, target, mode);
+      return;
+    }
+    steps.push(must({ do: 'make directories', directories: [{ path: target, mode }] }));
+    if (!staysEmpty) addEntries(path, target);
+  };
+
   const addEntries = (path: string, target: string) => {
-    for (const name of namesIn(path || '/')) {
+    for (const { name, type } of entriesOf(path || '/')) {
       const [inside, shown] = [`${path}/${name}`, `${target}/${name}`];
-      const link = readLink(inside);
-      if (link !== undefined) {
-        steps.push(must({ do: 'make symlink', path: shown, target: link }));
-        continue;
-      }
-      const status = hostStatus(inside);
-      const type = status && fileType(status.mode);
-      if (type === S.IFREG) {
-        hostObjects[inside] = { kind: 'tree', path: inside, inRoot: false, recursive: false, readOnly: true };
-        steps.push(must({ do: 'bind', object: inside, path: shown }));
-      }
-      if (type !== S.IFDIR) continue;
-      const mode = status!.mode & PERMISSIONS;
-      // Neither what nobody may look at, nor what a mount on it hides, nor what the container has its own of.
-      const staysEmpty = !mayRead(inside) || points.has(inside) || API_PATHS.some(path => path === shown);
-      if (!staysEmpty && !hasMountsBelow(inside)) {
-        addOverlay(inside, shown, mode);
-        continue;
-      }
-      steps.push(must({ do: 'make directories', directories: [{ path: shown, mode }] }));
-      if (!staysEmpty) addEntries(inside, shown);
+      const link = type === DT.LNK ? readLink(inside) : undefined;
+      if (link !== undefined) steps.push(must({ do: 'make symlink', path: shown, target: link }));
+      if (type === DT.DIR) addDirectory(inside, shown);
+      if (type !== DT.REG) continue;
+      hostObjects[inside] = { kind: 'tree', path: inside, inRoot: false, recursive: false, readOnly: true };
+      steps.push(must({ do: 'attach', object: inside, path: shown, isFile: true }));
     }
   };
   addEntries(above, '');
   return { hostObjects, before, steps };
 }
 
-function namesIn(path: string): string[] {
+/** What is in a directory, by name. */
+function entriesOf(path: string): { name: string; type: number }[] {
   using directory = owned(syscall('openat', AT.FDCWD, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0));
-  return allEntries(directory.fd)
-    .map(({ name }) => nameText(name))
-    .sort();
+  const entries = allEntries(directory.fd).map(({ name, type }) => ({ name: nameText(name), type }));
+  return entries
+    .map(({ name, type }) => ({ name, type: type === DT.UNKNOWN ? typeOf(`${path}/${name}`) : type }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Where the file system doesn't tell: DT_ numbers are those of st_mode, without permissions. */
+function typeOf(path: string): number {
+  if (readLink(path) !== undefined) return DT.LNK;
+  const status = hostStatus(path);
+  return status ? fileType(status.mode) >> 12 : DT.UNKNOWN;
 }

@@ -138,8 +138,8 @@ export type StepAction =
   | { do: 'mount'; type: string; path: string; options: MountOption[]; attributes: number }
   /** `idmap` tells whose the files look like. */
   | { do: 'bind'; object: string; path: string; idmap?: BindIdmap }
-  /** As bind, for what is surely a directory; `path` is made where it is missing. */
-  | { do: 'attach'; object: string; path: string }
+  /** As bind, for what is known to be a directory, or a file; `path` is made where it is missing. */
+  | { do: 'attach'; object: string; path: string; isFile?: boolean }
   /** `fallback` is for a tree without `path`, if it is an empty directory. */
   | { do: 'mount partition'; object: string; path: string; fallback?: string }
   /** Takes an object from the container's tree as it is now, or before there is one from the tree of another object. */

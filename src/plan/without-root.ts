@@ -13,8 +13,7 @@ import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
 import { cgroupDirectory } from './cgroups.ts';
-import { splitOverlay } from './split-overlay.ts';
-import { isOnlyCounted, type Plan, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
+import { isOnlyCounted, type Plan, type PlanPart, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
 import { mountPointsBelow } from './submounts.ts';
 
 /** What takes root, why, and what does instead. */
@@ -80,9 +79,9 @@ export const hasManyIds = (): boolean => ownSubordinates() !== undefined && hasH
 const ownId = () => process.geteuid!();
 
 /** The plan for such options, as it can be carried out. Throws UsageError. */
-export function planWithoutRoot(plan: Plan): Plan {
+export async function planWithoutRoot(plan: Plan): Promise<Plan> {
   const users = { ...plan.users!, maps: ownMaps(plan.users!, plan.directory) };
-  const volatile = volatileRoot(plan);
+  const volatile = await volatileRoot(plan);
   if (plan.ephemeral) checkEphemeral(plan.directory);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {
@@ -141,10 +140,12 @@ const mountPoints = (directory: string): string[] =>
   mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
 
 /** A volatile root where one overlay would have mounts below it. */
-function volatileRoot({ hostObjects, directory }: Plan) {
+async function volatileRoot({ hostObjects, directory }: Plan): Promise<PlanPart | undefined> {
   if (!(VOLATILE_LOWER in hostObjects)) return undefined;
   const points = mountPoints(directory);
-  return points.length > 0 ? splitOverlay(directory, points) : undefined;
+  if (points.length === 0) return undefined;
+  const { splitOverlay } = await import('./split-overlay.ts');
+  return splitOverlay(directory, points);
 }
 
 /** The kernel makes no overlay of a directory with mounts in it for who could not unmount them. */

@@ -22,11 +22,11 @@ function largestRange(file: string, { uid, username }: { uid: number; username: 
 
 /** What this process's user may give away. Undefined without ranges for both users and groups. */
 export function ownSubordinates(): { uids: Subordinate; gids: Subordinate } | undefined {
+  const [subuid, subgid] = ['/etc/subuid', '/etc/subgid'].map(path => readIfThere(path)?.toString());
+  if (!subuid || !subgid) return undefined;
   const uid = process.geteuid!();
   const user = { uid, username: nameOf(uid) };
-  const [uids, gids] = ['/etc/subuid', '/etc/subgid'].map(path =>
-    largestRange(readIfThere(path)?.toString() ?? '', user),
-  );
+  const [uids, gids] = [subuid, subgid].map(file => largestRange(file, user));
   return uids && gids && { uids, gids };
 }
 

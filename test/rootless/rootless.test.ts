@@ -101,6 +101,25 @@ it('the machine’s own system, volatile', async () => {
   assert.equal(readdirSync('/etc').sort(), before);
 });
 
+it('a volatile tree in which something is mounted', async () => {
+  writeFileSync(join(user.tree, 'file'), 'of the tree\n');
+  mkdirSync(join(user.tree, 'srv/mounted/deep'), { recursive: true });
+  writeFileSync(join(user.tree, 'srv/kept'), 'kept\n');
+  mkdirSync(join(user.tree, 'opt/old'), { recursive: true });
+  writeFileSync(join(user.tree, 'opt/old/file'), '');
+  await nspawn(['-R', `${UID}:${GID}`, join(user.tree, 'opt')], { command: ['chown'] });
+  const mounting = ['unshare', '-m', 'sh', '-ec', `mount -t tmpfs tmpfs ${user.tree}/srv/mounted; exec "$@"`, 'sh'];
+  const script = `
+    cat /file /srv/kept; ls /srv/mounted; readlink /bin; echo mine > /etc/mine && cat /etc/mine
+    rm -r /opt/old && mkdir /opt/old && ls /opt/old
+    echo changed > /file && echo written in place`;
+  const words = [...QUIET, '-D', user.tree, '--volatile=overlay', '--', '/bin/sh', '-c', script];
+  const { status, stdout } = await nspawn(words, { command: [...mounting, ...user.nspawn], cwd: '/' });
+  assert.equal([status, stdout], [1, 'of the tree\nkept\nusr/bin\nmine\n']);
+  assert.is(readFileSync(join(user.tree, 'file'), 'utf8'), 'of the tree\n');
+  assert.not.ok(existsSync(join(user.tree, 'etc/mine')));
+});
+
 it('volatile trees, tmpfs, overlays and a private network', async () => {
   const [lower, upper] = ['lower', 'upper'].map(name => join(user.home, name)) as [string, string];
   for (const path of [lower, upper]) {
