@@ -53,23 +53,23 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
     o => o.usersOwnership === 'chown' && (o.volatile ?? 'no') !== 'no',
     '--private-users-ownership=chown and --volatile may not be combined',
   ],
-  [o => o.bindUsers?.length && !hasUsers(o), '--bind-user= needs --private-users= or -U'],
-  [o => o.noUserNamespaces && !hasUsers(o), '--no-user-namespaces needs --private-users= or -U'],
+  [o => o.bindUsers?.length && !hasUsers(o) && isRoot(), '--bind-user= needs --private-users= or -U'],
+  [o => o.noUserNamespaces && !hasUsers(o) && isRoot(), '--no-user-namespaces needs --private-users= or -U'],
   [o => o.networkBridge && o.networkZone, '--network-bridge= and --network-zone= may not be combined'],
   [
     o => o.network === 'user' && (o.networkVeth || hasInterfaces(o) || o.networkNamespacePath || o.shareSystem),
     '--network=user may not be combined with other networks',
   ],
   [o => o.network === 'host' && o.privateNetwork, '--network=host may not be combined with a private network'],
-  [
-    o => o.network === 'user' && process.geteuid!() === 0,
-    '--network=user is for ordinary users; root has --network-zone=',
-  ],
+  [o => o.network === 'user' && isRoot(), '--network=user is for ordinary users; root has --network-zone='],
   [
     o => o.networkNamespacePath && (o.networkVeth || hasInterfaces(o)),
     '--network-namespace-path= and options that make or move interfaces may not be combined',
   ],
 ];
+
+/** An ordinary user's container has users of its own in any case. */
+const isRoot = (): boolean => process.geteuid!() === 0;
 
 type Parse = (text: string) => unknown;
 type Values = readonly (string | number | undefined)[];

@@ -70,6 +70,12 @@ it('what it may not change it can neither uncover nor make writable', async () =
   assert.equal(readdirSync(join(user.home, 'shown')), ['kept']);
 });
 
+it('user namespaces can be forbidden', async () => {
+  const script = 'unshare -U true 2>/dev/null || echo none';
+  assert.is((await inTree(script, ['--no-user-namespaces'])).stdout, 'none\n');
+  assert.is((await inTree(script)).stdout, '');
+});
+
 it('capabilities, the filter and no_new_privs are those that root’s containers have', async () => {
   const script = 'grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status';
   const mine = await inTree(script);
@@ -238,6 +244,7 @@ it('what takes root is refused with the reason', async () => {
     [['--network-zone=a'], /takes root/],
     [['--share-system'], /^--share-system takes root: the container would have no rights over what it shares\n$/],
     [['--private-users=no'], /^--private-users=no takes root: .* leave it out\n$/],
+    [['--bind-user=ordinary'], /^--bind-user= takes root: .*; --bind= shows one's own files as root's\n$/],
     [['--bind=/etc:/mnt:idmap'], /^the bind options .* take root: nobody else may .*\n$/],
     [['--property=MemoryHigh=1G'], /^--property=MemoryHigh= takes root: .*; systemd-run --user --scope --property= /],
     [
