@@ -4,9 +4,12 @@
  * Documentation/admin-guide/cgroup-v2.rst. So processes may have to be moved out of the way first, which is done
  * where systemd has delegated the cgroup, or where there is no systemd: see CGROUP_DELEGATION.md of systemd.
  */
+import process from 'node:process';
 import { allowing, call } from '../../syscalls/call.ts';
 import { perform, SyscallError } from '../../syscalls/syscall.ts';
 import { hostHas, readHostFile, writeHostFile } from '../host.ts';
+import type { Logger } from '../log.ts';
+import { type Hierarchy, isUnified } from '../plan/cgroups.ts';
 import { whyMissing } from '../plan/limit-files.ts';
 
 /** Where the processes go that were in a cgroup which containers come below. systemd-nspawn calls it so, too. */
@@ -14,11 +17,31 @@ const SUPERVISOR = 'supervisor';
 /** A process may fork while all are moved. */
 const MOST_TRIES = 10;
 
+/** What comes below a cgroup. */
+export interface Controllers {
+  needed: readonly string[];
+  /** Enabled if that can be. */
+  wanted: readonly string[];
+  /** Whether the cgroup above is known to be left to us. */
+  isDelegated: boolean;
+}
+
+/**
+ * Whether an ordinary user's service manager leaves the cgroup of version 2 that this process is in to it. Asked where that
+ * isn't known yet: what has a supervisor was found to be ours, and the system's manager marks cgroups.
+ */
+export async function isDelegated(hierarchies: readonly Hierarchy[], log: Logger): Promise<boolean> {
+  const own = hierarchies.find(isUnified)?.path;
+  if (own === undefined || process.geteuid!() === 0 || own.endsWith(`/${SUPERVISOR}`)) return false;
+  const { isDelegatedToUser } = await import('../registration/delegation.ts');
+  return await isDelegatedToUser(own, log);
+}
+
 /**
  * The cgroup to make others with these controllers in: that of this process, by its path, or the one above a
- * `supervisor` that it was moved to. `wanted` ones are enabled if that can be. Throws an Error.
+ * `supervisor` that it was moved to. Throws an Error.
  */
-export function parentWith(needed: readonly string[], wanted: readonly string[], own: string): string {
+export function parentWith({ needed, wanted, isDelegated }: Controllers, own: string): string {
   const above = own.slice(0, own.lastIndexOf('/'));
   const candidates = own.endsWith(`/${SUPERVISOR}`) ? [above, own] : [own];
   const all = [...needed, ...wanted];
@@ -29,7 +52,7 @@ export function parentWith(needed: readonly string[], wanted: readonly string[],
   if (lacking !== undefined) throw new Error(`the cgroup ${parent} has no controller ${lacking}${whyLacking(lacking)}`);
   const available = missing(parent, all).filter(each => missing(parent, [each], 'cgroup.controllers').length === 0);
   try {
-    enable(parent, available);
+    enable(parent, available, isDelegated);
   } catch (error) {
     // What is only wanted is done without.
     if (missing(parent, needed).length > 0) throw error;
@@ -49,7 +72,7 @@ const whyLacking = (controller: string) => {
 };
 
 /** Has a cgroup hand controllers on to those below it. Throws an Error. */
-export function enable(cgroup: string, controllers: readonly string[]): void {
+export function enable(cgroup: string, controllers: readonly string[], isDelegated = false): void {
   if (controllers.length === 0) return;
   const doing = `enabling the controllers ${controllers.join(', ')} below the cgroup ${cgroup}`;
   for (let tries = 1; ; tries++) {
@@ -59,7 +82,7 @@ export function enable(cgroup: string, controllers: readonly string[]): void {
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${HINT}`, { cause: error });
-      if (!isOurs(cgroup)) throw new Error(`${doing}: it has processes in it, and is systemd's${HINT}`);
+      if (!isDelegated && !isOurs(cgroup)) throw new Error(`${doing}: it has processes in it, and is systemd's${HINT}`);
       if (tries > MOST_TRIES) throw new Error(`${doing}: processes in it keep coming`);
       moveAway(cgroup);
     }
@@ -68,7 +91,7 @@ export function enable(cgroup: string, controllers: readonly string[]): void {
 
 const HINT = '; try systemd-run --scope --property=Delegate=yes nspawn …';
 
-/** Whether we may arrange what is in a cgroup: systemd marks what it leaves to others. */
+/** Whether we may arrange what is in a cgroup: the system's systemd marks what it leaves to others. */
 function isOurs(cgroup: string): boolean {
   if (!hostHas('/run/systemd/system')) return true;
   return ['user.delegate', 'trusted.delegate'].some(name => {

@@ -62,7 +62,9 @@ export async function openMembership(
       adopt(agent);
     },
     async restrictDevices() {
-      if (cgroups && (plan.deviceProperties || !plan.shareSystem)) await restrictDevices(cgroups, plan, log);
+      // An ordinary user's container can make no nodes, and has only those that are bound.
+      const isHeld = !plan.shareSystem && !plan.users?.maps;
+      if (cgroups && (isHeld || plan.deviceProperties)) await restrictDevices(cgroups, plan, log);
     },
     usage,
     explain(error) {
@@ -103,9 +105,11 @@ async function cgroupMaker(
   if (cgroups.length === 0) return undefined;
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
   const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
+  const { isDelegated } = plan.limits ? await import('./cgroup-parent.ts') : {};
+  const isOurs = await isDelegated?.(cgroups, log);
   const make = () => {
     try {
-      return keep.use(makePayloadCgroups(plan));
+      return keep.use(makePayloadCgroups(plan, isOurs));
     } catch (error) {
       if (!plan.limits) throw error;
       const { message } = error as Error;

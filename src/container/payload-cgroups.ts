@@ -30,7 +30,7 @@ import {
   removeAbandoned,
   removeEmpty,
 } from './cgroup-directory.ts';
-import { enable, parentWith } from './cgroup-parent.ts';
+import { type Controllers, enable, parentWith } from './cgroup-parent.ts';
 import { type Usage, usageOf } from './usage.ts';
 
 export interface PayloadCgroups extends Disposable {
@@ -60,10 +60,10 @@ const FOR_INIT = ['cpuset', 'cpu', 'io'];
 
 /**
  * Makes cgroups below this process's own, with the plan's limits. Disposing of them kills all in them and removes them;
- * if this process is killed, the janitor does, and the next run what an init has made below them. Throws SyscallError,
- * or an Error for a limit that can't be.
+ * if this process is killed, the janitor does, and the next run what an init has made below them. `isDelegated`: this
+ * process's cgroup is known to be left to it. Throws SyscallError, or an Error for a limit that can't be.
  */
-export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan): PayloadCgroups {
+export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, isDelegated = false): PayloadCgroups {
   using undo = new DisposableStack();
   const name = `${PREFIX}${machine}-${crypto.randomUUID().slice(0, 8)}`;
   const made: MadeCgroup[] = [];
@@ -73,7 +73,7 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan):
   for (const hierarchy of cgroups) {
     const limiting = limits ? limitsIn(hierarchy, limits, cgroups) : [];
     if (isUnified(hierarchy)) {
-      const controllers = limits && controllersFor(limiting, payload.boot);
+      const controllers = limits && { ...controllersFor(limiting, payload.boot), isDelegated };
       const each = undo.use(makeUnified(hierarchy, name, controllers, readdirSync));
       made.push({ hierarchy, directory: each.directory });
       others = Math.max(others, each.others);
@@ -145,14 +145,12 @@ export function giveCgroup(directory: number, owner: number): void {
   for (const name of DELEGATED) perform(allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT'));
 }
 
-interface Controllers {
-  needed: string[];
-  wanted: string[];
+interface ControllersFor extends Omit<Controllers, 'isDelegated'> {
   /** What they are needed for. */
   doing: string;
 }
 
-function controllersFor(limiting: readonly CgroupLimit[], boot: boolean): Controllers {
+function controllersFor(limiting: readonly CgroupLimit[], boot: boolean): ControllersFor {
   const needed = [...new Set(limiting.map(({ controller }) => controller))];
   const wanted = [...COUNTING, ...(boot ? FOR_INIT : [])].filter(each => !needed.includes(each));
   return { needed, wanted, doing: limiting.map(({ doing }) => doing).join(', ') || 'counting what is used' };
@@ -172,14 +170,12 @@ interface UnifiedCgroup extends Disposable {
 function makeUnified(
   hierarchy: Hierarchy,
   name: string,
-  controllers: Controllers | undefined,
+  controllers: (ControllersFor & Controllers) | undefined,
   list: List,
 ): UnifiedCgroup {
   using undo = new DisposableStack();
   const own = cgroupDirectory(hierarchy);
-  const path = controllers
-    ? attempt(controllers.doing, () => parentWith(controllers.needed, controllers.wanted, own))
-    : own;
+  const path = controllers ? attempt(controllers.doing, () => parentWith(controllers, own)) : own;
   const parent = undo.use(owned(perform(openCgroup(AT.FDCWD, path))));
   const others = removeAbandoned(parent.fd, list);
   // First of all, and so withdrawn last of all.
@@ -195,7 +191,7 @@ function makeUnified(
   return { directory: directory.fd, inner: inner.fd, others, [Symbol.dispose]: () => held.dispose() };
 }
 
-function makeInner(path: string, { fd }: OwnedFd, { needed, wanted }: Controllers): OwnedFd {
+function makeInner(path: string, { fd }: OwnedFd, { needed, wanted }: ControllersFor): OwnedFd {
   const handedOn = readIfThere(`${path}/cgroup.controllers`)?.toString().split(/\s+/) ?? [];
   enable(
     path,

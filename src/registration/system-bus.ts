@@ -1,4 +1,4 @@
-/** The system bus, by which systemd and systemd-machined are talked to. */
+/** The buses by which systemd and systemd-machined are talked to. */
 import process from 'node:process';
 import type { Connection } from '../../dbus/index.ts';
 import { hostHas } from '../host.ts';
@@ -19,6 +19,17 @@ const TIMEOUT_SECONDS = 25;
 export async function openSystemBus(): Promise<Connection> {
   const address = systemBusAddress();
   if (address === undefined) throw new Error(`there is no system bus: ${SOCKET} is missing`);
+  return await openBus('the system bus', address);
+}
+
+/** The bus of this user's own service manager: sd_bus_default_user(3). Rejects as openSystemBus() does. */
+export async function openUserBus(): Promise<Connection> {
+  const { DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: runtime } = process.env;
+  if (!address && !runtime) throw new Error('there is no user bus: XDG_RUNTIME_DIR is not set');
+  return await openBus('the user bus', address || `unix:path=${runtime}/bus`);
+}
+
+async function openBus(bus: string, address: string): Promise<Connection> {
   const [{ Connection, socketNames }, { connectUnix }, { parseTimeSpan }] = await Promise.all([
     import('../../dbus/index.ts'),
     import('../../syscalls/unix-socket.ts'),
@@ -31,10 +42,10 @@ export async function openSystemBus(): Promise<Connection> {
     try {
       return new Connection(connectUnix(name, timeout), { timeout });
     } catch (error) {
-      if (i === names.length - 1) throw new Error(`the system bus ${address}: ${(error as Error).message}`);
+      if (i === names.length - 1) throw new Error(`${bus} ${address}: ${(error as Error).message}`);
     }
   }
-  throw new Error(`the system bus ${address} is not one of this machine`);
+  throw new Error(`${bus} ${address} is not one of this machine`);
 }
 /** Longer than anybody waits, and no overflow of any clock. */
 const LONGEST_TIMEOUT = 24 * 3600 * 1000;
