@@ -32,7 +32,7 @@ export const killAll = (fd: Fd): Call => call('write', typeof fd === 'number' ? 
  * Makes a cgroup and locks it. Until then another nspawn may take it for abandoned and remove it: it is made again then.
  * Throws SyscallError.
  */
-export function makeLocked(parent: number, name: string): { directory: OwnedFd; processes: OwnedFd } {
+export function makeLocked(parent: number, name: string): OwnedFd {
   for (let step = 1; ; step++) {
     if (step > 1) perform(sleep(DEATH.step));
     using undo = new DisposableStack();
@@ -45,8 +45,9 @@ export function makeLocked(parent: number, name: string): { directory: OwnedFd; 
     // One that was removed has no files any more.
     const processes = perform({ ...openControl(fd, 'cgroup.procs'), allow: mayFail });
     if (processes < 0) continue;
+    closeFd(processes);
     undo.move();
-    return { directory, processes: owned(processes) };
+    return directory;
   }
 }
 

@@ -44,9 +44,20 @@ export async function openMembership(
   // One that gets a scope unit has them there.
   let cgroups = registry?.makesScope ? undefined : makeCgroups?.();
   let unit: HostUnit | undefined;
-  const adopt = ({ pid, pidfd }: Agent) =>
-    attempt('moving the container into its cgroups', () => cgroups?.adopt(pid, pidfd));
+  const adopt = (agent: Agent) => {
+    try {
+      attempt('moving the container into its cgroups', () => cgroups?.adopt(agent));
+    } catch (error) {
+      throw explain(error);
+    }
+  };
   const usage = () => (plan.limits ? (unit?.usage ?? cgroups?.usage ?? uncounted) : undefined);
+  const explain = (error: unknown) => {
+    if (!(error instanceof AgentDiedError) || !usage()?.().oomKills) return error;
+    return new Error('setting up the container: it was killed, out of memory; give it more with --memory=', {
+      cause: error,
+    });
+  };
   return {
     unified: cgroups?.unified,
     get unit() {
@@ -67,12 +78,7 @@ export async function openMembership(
       if (cgroups && (isHeld || plan.deviceProperties)) await restrictDevices(cgroups, plan, log);
     },
     usage,
-    explain(error) {
-      if (!(error instanceof AgentDiedError) || !usage()?.().oomKills) return error;
-      return new Error('setting up the container: it was killed, out of memory; give it more with --memory=', {
-        cause: error,
-      });
-    },
+    explain,
   };
 }
 

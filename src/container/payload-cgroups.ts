@@ -4,6 +4,7 @@
  * Documentation/admin-guide/cgroup-v2.rst.
  */
 import { readdirSync } from 'node:fs';
+import type { Agent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { restrictDevices } from '../../syscalls/bpf/device-policy.ts';
 import type { DeviceRule } from '../../syscalls/bpf/device-program.ts';
@@ -38,8 +39,8 @@ export interface PayloadCgroups extends Disposable {
   readonly unified: number | undefined;
   /** How many other containers have cgroups beside these. */
   readonly others: number;
-  /** Moves a process into those of version 1, where none can be born. Throws SyscallError. */
-  adopt(pid: number, pidfd: number): void;
+  /** Has an agent move into those of version 1, where none can be born. Throws SyscallError, AgentDiedError. */
+  adopt(agent: Agent): void;
   /** Lets this user of the host, root of the container, make cgroups below them. Throws SyscallError. */
   give(owner: number): void;
   /** Holds the container to these devices. Throws SyscallError. */
@@ -47,6 +48,12 @@ export interface PayloadCgroups extends Disposable {
   /** What has been used so far. */
   usage(): Usage;
 }
+
+/**
+ * What a thread writes to a cgroup of version 1 to move there. Who moves another process waits for all CPUs, which takes ten
+ * milliseconds; a thread that moves itself doesn't: cgroup_procs_write_start() in kernel/cgroup/cgroup.c of Linux.
+ */
+const ITSELF = Buffer.from('0');
 
 /** A cgroup that was made. */
 export interface MadeCgroup {
@@ -67,7 +74,7 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
   using undo = new DisposableStack();
   const name = `${PREFIX}${machine}-${crypto.randomUUID().slice(0, 8)}`;
   const made: MadeCgroup[] = [];
-  const legacy: { parent: number; processes: number }[] = [];
+  const legacy: { parent: number; directory: number }[] = [];
   let unified: number | undefined;
   let others = 0;
   for (const hierarchy of cgroups) {
@@ -87,10 +94,8 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
     // First of all, and so withdrawn last of all.
     undo.use(entrust([parent.fd], ([parentFd]) => [call('unlinkat', parentFd!, name, AT.REMOVEDIR)]));
     undo.defer(() => remove(parent.fd, name, readdirSync));
-    const { directory, processes } = attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name));
-    undo.use(directory);
-    undo.use(processes);
-    legacy.push({ parent: parent.fd, processes: processes.fd });
+    const directory = undo.use(attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name)));
+    legacy.push({ parent: parent.fd, directory: directory.fd });
     made.push({ hierarchy, directory: directory.fd });
     writeLimits(directory.fd, limiting);
   }
@@ -98,12 +103,14 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
   return {
     unified,
     others,
-    adopt(pid, pidfd) {
+    adopt(agent) {
       if (legacy.length === 0) return;
       const parents = legacy.map(({ parent }) => parent);
-      held.use(entrust([pidfd, ...parents], ([theirs, ...fds]) => lateRemoval(theirs!, fds, name)));
-      const text = Buffer.from(`${pid}`);
-      for (const { processes } of legacy) syscall('write', processes, text, text.length);
+      held.use(entrust([agent.pidfd, ...parents], ([theirs, ...fds]) => lateRemoval(theirs!, fds, name)));
+      using tasks = new DisposableStack();
+      const files = legacy.map(each => tasks.use(owned(perform(openControl(each.directory, 'tasks')))).fd);
+      const moves = agent.sendFds(files).flatMap(fd => [call('write', fd, ITSELF, ITSELF.length), call('close', fd)]);
+      agent.run(moves);
     },
     give(owner) {
       if (unified !== undefined) giveCgroup(unified, owner);
@@ -181,9 +188,7 @@ function makeUnified(
   // First of all, and so withdrawn last of all.
   undo.use(entrust([parent.fd], ([parentFd]) => removal(parentFd!, name)));
   undo.defer(() => remove(parent.fd, name, list));
-  const { directory, processes } = attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name));
-  undo.use(directory);
-  processes[Symbol.dispose]();
+  const directory = undo.use(attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name)));
   const kill = undo.use(owned(perform(openControl(directory.fd, 'cgroup.kill'))));
   undo.defer(() => perform(killAll(kill.fd)));
   const inner = controllers ? undo.use(makeInner(`${path}/${name}`, directory, controllers)) : directory;
