@@ -81,15 +81,17 @@ export function enable(cgroup: string, controllers: readonly string[], isDelegat
       return;
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${HINT}`, { cause: error });
-      if (!isDelegated && !isOurs(cgroup)) throw new Error(`${doing}: it has processes in it, and is systemd's${HINT}`);
+      if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${hint()}`, { cause: error });
+      if (!isDelegated && !isOurs(cgroup))
+        throw new Error(`${doing}: it has processes in it, and is systemd's${hint()}`);
       if (tries > MOST_TRIES) throw new Error(`${doing}: processes in it keep coming`);
       moveAway(cgroup);
     }
   }
 }
 
-const HINT = '; try systemd-run --scope --property=Delegate=yes nspawn …';
+const hint = () =>
+  `; try systemd-run ${process.geteuid!() === 0 ? '' : '--user '}--scope --property=Delegate=yes nspawn …`;
 
 /** Whether we may arrange what is in a cgroup: the system's systemd marks what it leaves to others. */
 function isOurs(cgroup: string): boolean {
