@@ -5,12 +5,15 @@ import { join } from 'node:path';
 
 /**
  * A program to start, and what puts all back after it, which isn't measured; or the library called within a process that
- * holds `held` bytes of memory, with `users` of the container's own.
+ * holds `held` bytes of memory, in this way, and by whom the words `as` make it.
  */
 export type Case = { name: string } & (
   | { tool: string; command: string[]; after?: string[] }
-  | { held: number; users?: boolean }
+  | { held: number; way?: Way; as?: string[] }
 );
+
+/** A container, one with users of its own, or one for code that isn't trusted. */
+export type Way = 'spawn' | 'users' | 'sandbox';
 
 /** Cases that do the same. The first one is what the ratios are relative to. */
 export interface Group {
@@ -65,7 +68,7 @@ const containers = (root: string, scratch: string): Case[] => [
     command: [...ORDINARY, 'dist/nspawn', '-q', '-D', root, '--read-only', '/bin/true'],
   },
   { name: 'nspawn, the library', held: 0 },
-  { name: 'nspawn, the library, with users of its own', held: 0, users: true },
+  { name: 'nspawn, the library, with users of its own', held: 0, way: 'users' },
   { name: 'nspawn, the library, in a process that holds 2 GB', held: 2 ** 31 },
   {
     name: 'systemd-nspawn',
@@ -77,6 +80,8 @@ const containers = (root: string, scratch: string): Case[] => [
     tool: 'systemd-nspawn',
     command: ['systemd-nspawn', '--register=no', '--keep-unit', '-q', '-D', root, ...USERS, '/bin/true'],
   },
+  { name: 'nspawn, the library, sandbox()', held: 0, way: 'sandbox' },
+  { name: 'nspawn, the library, sandbox() without root', held: 0, way: 'sandbox', as: ORDINARY },
   {
     name: 'bubblewrap, without root',
     tool: 'bwrap',

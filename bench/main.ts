@@ -5,7 +5,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cpus, release } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { loopMount, mounted } from '../test/support/loop-mount.ts';
@@ -25,11 +25,13 @@ const WARM_UP = 5;
 /** Something that runs a case once and tells the nanoseconds it took. */
 type Runner = { run: () => number | Promise<number>; stop: () => void };
 
+type InProcess = Extract<Case, { held: number }>;
+
 const isThere = (entry: Case): boolean =>
   'held' in entry || (entry.tool.includes('/') ? existsSync(entry.tool) : hasTool(entry.tool));
 
 function runnerOf(entry: Case, root: string, measure: (command: readonly string[]) => number): Runner {
-  if ('held' in entry) return inProcess(root, entry.held, entry.users);
+  if ('held' in entry) return inProcess(root, entry);
   const { command, after } = entry;
   const run = () => {
     const time = measure(command);
@@ -40,9 +42,9 @@ function runnerOf(entry: Case, root: string, measure: (command: readonly string[
 }
 
 /** in-process.ts, asked line by line. */
-function inProcess(root: string, held: number, users = false): Runner {
-  const words = [join(import.meta.dirname, 'in-process.ts'), root, String(held), ...(users ? ['users'] : [])];
-  const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+function inProcess(root: string, { held, way = 'spawn', as = [] }: InProcess): Runner {
+  const [program, ...words] = [...as, process.execPath, 'bench/in-process.ts', root, String(held), way];
+  const child = spawn(program!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const run = async () => {
     child.stdin.write('\n');
