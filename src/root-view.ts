@@ -9,23 +9,28 @@ import { readLink } from './host.ts';
 /** Files larger than this are not configuration: nothing that is read from a tree comes near. */
 const LARGEST_FILE = 16 << 20;
 
-export interface RootView extends OwnedFd {
+/** What can be told of a tree. */
+export interface TreeView extends Disposable {
   /** Status of what a path leads to, symlinks followed inside the tree; undefined when there is nothing. */
   status(path: string): FileStatus | undefined;
   /** Whether a path leads to something. */
   has(path: string): boolean;
-  /** The host's path of what a path leads to, without symlinks; undefined when there is nothing. */
-  canonicalPath(path: string): string | undefined;
   /** A regular file's text; undefined when there is nothing. Throws when it is something else. */
   readText(path: string): string | undefined;
   /** A symlink's target; undefined when there is nothing, or no symlink. */
   readLink(path: string): string | undefined;
+}
+
+/** The same of one that this process may look into. */
+export interface RootView extends TreeView, OwnedFd {
+  /** The host's path of what a path leads to, without symlinks; undefined when there is nothing. */
+  canonicalPath(path: string): string | undefined;
   /** Opens what a path leads to as O_PATH; undefined when there is nothing. */
   open(path: string): OwnedFd | undefined;
 }
 
 /** Errors that mean that a path leads nowhere. */
-const NOTHING_THERE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+export const NOTHING_THERE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
 /** How often a path is looked up again. */
 const MOST_TRIES = 1000;
 
@@ -65,15 +70,12 @@ function viewFd(root: number): RootView {
     readText(path) {
       using file = openPath(path, O.PATH);
       if (!file) return undefined;
-      const { mode, size } = fileStatus(file.fd);
-      if (fileType(mode) !== S.IFREG)
-        throw new Error(`reading ${path} in the container: it is ${typeName(mode)}, not a regular file`);
-      if (size > LARGEST_FILE) throw new Error(`reading ${path} in the container: it is too large (${size} bytes)`);
+      checkReadable(path, fileStatus(file.fd));
       // Only now that it has proved to be a regular file is it opened for reading; the link names this very inode.
       using readable = owned(
         syscall('openat', -100, `/proc/self/fd/${file.fd}`, O.RDONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0),
       );
-      return readAll(readable.fd, LARGEST_FILE).toString();
+      return textIn(readable.fd);
     },
     readLink(path) {
       const { parent, name } = splitPath(path);
@@ -91,6 +93,15 @@ function viewFd(root: number): RootView {
     },
   };
 }
+
+/** Throws an Error for what is no configuration. */
+export function checkReadable(path: string, { mode, size }: FileStatus): void {
+  if (fileType(mode) !== S.IFREG)
+    throw new Error(`reading ${path} in the container: it is ${typeName(mode)}, not a regular file`);
+  if (size > LARGEST_FILE) throw new Error(`reading ${path} in the container: it is too large (${size} bytes)`);
+}
+
+export const textIn = (fd: number): string => readAll(fd, LARGEST_FILE).toString();
 
 /** Looks at the file system of a running container, by any process in it. Throws SyscallError. */
 export const containerView = (pid: number): RootView => viewRoot(`/proc/${pid}/root`);

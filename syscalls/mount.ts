@@ -14,7 +14,7 @@ import {
 
 /** A descriptor: a number, or what an earlier call of the batch returned. */
 export type Fd = number | Call;
-const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
+export const fdOf = (fd: Fd): Argument => (typeof fd === 'number' ? fd : resultOf(fd));
 
 /** A detached copy of the mount tree at `path` below `at`; an empty path means `at` itself. */
 export const cloneTree = (at: Fd, path: string, options: { recursive: boolean }): Call =>

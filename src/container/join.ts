@@ -4,13 +4,14 @@
  * it is nobody that the container could see, and what root in the container can then look into holds nothing of the
  * host's. See setns(2).
  */
-import { startAgent } from '../../syscalls/agent/agent.ts';
+import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
 import { call } from '../../syscalls/call.ts';
 import { AT, CLONE, O, TIOC } from '../../syscalls/constants.ts';
 import { duplicate, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { dieWithParent, joinNamespaces, setCapabilities } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
+import { agentView } from '../execute/container-tree.ts';
 import { payloadEnvironment } from '../execute/environment.ts';
 import { limitPieces } from '../execute/limits.ts';
 import {
@@ -29,7 +30,6 @@ import { checkOptions } from '../options/check.ts';
 import { cgroupDirectory, type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import { hasSelinux } from '../plan/selinux.ts';
 import type { Payload, SystemCallFilter } from '../plan/steps.ts';
-import { containerView } from '../root-view.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
 import type { PayloadStreams } from './start.ts';
 
@@ -86,10 +86,8 @@ export async function joinContainer(
   const pidfd = passed.use(duplicate(leader.fd)).fd;
   const inNamespace = readLink(`/proc/${record.pid}/ns/user`) !== readLink('/proc/self/ns/user');
   const payload = { ...payloadOf(record.pid, options), ...(filter && { filter }) };
-  const found = userOf(options.user ?? 'root', record.pid);
   // Where groups can't be given up: user_namespaces(7).
   const mayChange = readIfThere(`/proc/${record.pid}/setgroups`)?.toString().trim() !== 'deny';
-  const user = mayChange ? found : { ...found, groups: undefined };
   // What was read is that of this container's: it still runs.
   openContainer(record)[Symbol.dispose]();
 
@@ -117,6 +115,8 @@ export async function joinContainer(
   attempt(`joining the container ${record.machine}`, () =>
     agent.run([joinNamespaces(pidfd, otherNamespaces(record.pid))]),
   );
+  const found = userOf(options.user ?? 'root', agent);
+  const user = mayChange ? found : { ...found, groups: undefined };
 
   const terminal = console === undefined ? [] : [call('ioctl', 0, TIOC.SCTTY, 0)];
   const home = payload.command.length ? '/' : user.home;
@@ -181,10 +181,10 @@ function payloadOf(pid: number, { command = [], chdir, environment = [] }: JoinO
   };
 }
 
-function userOf(name: string, pid: number): User {
+/** `agent` is in the container. */
+function userOf(name: string, agent: Agent): User {
   if (isRoot(name)) return { ...ROOT_USER, name };
-  using container = containerView(pid);
-  const user = lookUpUser(name, container);
+  const user = lookUpUser(name, agentView(agent));
   if (!user)
     throw new Error(`looking up the user ${JSON.stringify(name)}: the container's passwd file does not know it`);
   return user;

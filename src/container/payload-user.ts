@@ -1,30 +1,27 @@
 /** Who the payload runs as, by the container's own users. */
+import type { Agent } from '../../syscalls/agent/agent.ts';
+import { containerTree } from '../execute/container-tree.ts';
 import { askGetent, GETENT, isRoot, lookUpUser, ROOT_USER, type RunInTree, type User } from '../execute/user.ts';
 import { homeInContainer } from '../plan/bind-users.ts';
-import type { Payload, Plan, Users } from '../plan/steps.ts';
-import { containerView } from '../root-view.ts';
+import type { Plan, Users } from '../plan/steps.ts';
 import type { BoundUser } from '../users/bound-users.ts';
 
 /**
- * Looks the payload's user up in the container, whose first process is `pid`, where `bound` users of the host are known.
+ * Looks the payload's user up in the container that an agent has set up, where `bound` users of the host are known.
  * Throws an Error that says why the payload can't be this user.
  */
 export async function payloadUser(
-  { payload, users }: Plan,
-  pid: number,
+  plan: Plan,
+  agent: Agent,
   bound: readonly BoundUser[],
   runInTree: RunInTree,
 ): Promise<User> {
-  const user = await findUser(payload.user, pid, bound, runInTree);
-  return users ? withinUsers(user, users) : user;
+  const user = await findUser(plan, agent, bound, runInTree);
+  return plan.users ? withinUsers(user, plan.users) : user;
 }
 
-async function findUser(
-  name: Payload['user'],
-  pid: number,
-  bound: readonly BoundUser[],
-  runInTree: RunInTree,
-): Promise<User> {
+async function findUser(plan: Plan, agent: Agent, bound: readonly BoundUser[], runInTree: RunInTree): Promise<User> {
+  const name = plan.payload.user;
   if (typeof name === 'object') {
     const { uid, gid, name: called = `${uid}`, home = '/' } = name;
     return { name: called, uid, gid, groups: [], home };
@@ -32,7 +29,7 @@ async function findUser(
   if (isRoot(name)) return name === 'root' ? ROOT_USER : { ...ROOT_USER, name };
   const id = bound.find(each => each.name === name)?.id;
   if (id !== undefined) return { name, uid: id, gid: id, groups: [id], home: homeInContainer(name) };
-  using container = containerView(pid);
+  using container = containerTree({ agent, plan });
   const found = lookUpUser(name, container);
   if (found) return found;
   if (container.has(GETENT)) return await askGetent(name, runInTree);

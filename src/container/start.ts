@@ -69,7 +69,7 @@ export interface StartOptions {
 /** Starts a container. Throws an Error that says what failed; nothing is left then. */
 export async function startContainer(plan: Plan, options: StartOptions): Promise<Started> {
   if (!plan.isImage || options.image) return await start(plan, options);
-  const { openImage } = await import('../image/open.ts');
+  const { openImage } = plan.users?.maps ? await import('../image/open-by-fuse.ts') : await import('../image/open.ts');
   using image = await openImage(plan);
   const released = () => image.released(options.log);
   try {
@@ -173,7 +173,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
     bound: [],
   };
   const askTree: RunInTree = command => runInTree(command, image, ownUsers);
-  const user = await payloadUser(plan, agent.pid, agents?.bound ?? [], askTree);
+  const user = await payloadUser(plan, agent, agents?.bound ?? [], askTree);
   if (user.name !== ROOT_USER.name) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (secrets && credentials)
     attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));

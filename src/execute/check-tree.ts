@@ -1,11 +1,11 @@
 import type { Plan } from '../plan/steps.ts';
-import type { RootView } from '../root-view.ts';
+import type { TreeView } from '../root-view.ts';
 
 /** os-release(5) */
 const OS_RELEASE = ['/etc/os-release', '/usr/lib/os-release'];
 
 /** Refuses a tree that can't be what was asked for. Throws an Error that says what it lacks. */
-export function checkTree({ directory, template, payload, steps }: Plan, root: RootView): void {
+export function checkTree({ directory, template, payload, steps }: Plan, root: TreeView): void {
   const checked = template ?? directory;
   if (payload.boot) {
     if (OS_RELEASE.some(path => root.status(path))) return;

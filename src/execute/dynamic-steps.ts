@@ -16,8 +16,9 @@ import {
 import { attachMount, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { readHostFile, readIfThere } from '../host.ts';
 import { describeObject, type Plan, type StepAction } from '../plan/steps.ts';
-import { containerView, type RootView } from '../root-view.ts';
+import type { TreeView } from '../root-view.ts';
 import type { IdmapSource } from '../users/idmap.ts';
+import { containerTree } from './container-tree.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import type { Setup } from './setup.ts';
@@ -48,7 +49,7 @@ export const DYNAMIC_STEPS: {
     if (source === undefined) throw new Error('the host has no such file or directory');
     const [wanted, found] = statusInContainer(agent, [{ fd: source }, { path }]);
     const { mode } = wanted!;
-    if (!found) agent.run(makeMountPoint(missingPath(path, agent.pid), mode));
+    if (!found) agent.run(makeMountPoint(missingPath(path, { agent, plan }), mode));
     else if (fileType(found.mode) !== fileType(mode)) {
       throw new Error(`it is ${typeName(mode)}, but ${path} is ${typeName(found.mode)}`);
     }
@@ -73,9 +74,9 @@ export const DYNAMIC_STEPS: {
 
   'write user records': (_, { agent, writeUserRecords }) => writeUserRecords!(agent),
 
-  'link time zone'({ zone }, { agent }) {
+  'link time zone'({ zone }, { agent, plan }) {
     if (zone === undefined) throw new Error("the host's /etc/localtime is no symlink to a time zone");
-    using container = containerView(agent.pid);
+    using container = containerTree({ agent, plan });
     const path = '/etc/localtime';
     const current = container.readLink(path);
     if (current === `../usr/share/zoneinfo/${zone}` || current === `/usr/share/zoneinfo/${zone}`) return;
@@ -98,8 +99,8 @@ export const DYNAMIC_STEPS: {
 };
 
 /** Writes a file of the tree; a symlink only if it is to be replaced. */
-function writeFile(path: string, content: Buffer, replace: boolean, { agent, log }: Setup): void {
-  using container = containerView(agent.pid);
+function writeFile(path: string, content: Buffer, replace: boolean, { agent, plan, log }: Setup): void {
+  using container = containerTree({ agent, plan });
   const { parent, name } = splitPath(path);
   const isLink = container.readLink(path) !== undefined;
   if (isLink && !replace) {
@@ -141,7 +142,7 @@ function describeSource({ hostObjects }: Plan, key: string): IdmapSource {
 }
 
 /** Whether a regular file of the container has just this content. */
-function holds(container: RootView, path: string, content: Buffer): boolean {
+function holds(container: TreeView, path: string, content: Buffer): boolean {
   const found = container.status(path);
   if (!found || fileType(found.mode) !== S.IFREG || found.size !== content.length) return false;
   return container.readText(path) === content.toString();
@@ -172,8 +173,8 @@ export function statusInContainer(
 }
 
 /** The path that is missing where `path` leads to nothing: its own, or at the end of symlinks another. */
-function missingPath(path: string, pid: number): string {
-  using container = containerView(pid);
+function missingPath(path: string, of: Pick<Setup, 'agent' | 'plan'>): string {
+  using container = containerTree(of);
   let missing = path;
   for (let follows = 0; follows < MOST_SYMLINKS; follows++) {
     const target = container.readLink(missing);

@@ -8,6 +8,7 @@ import { isDirectory } from '../host.ts';
 import type { StepAction } from '../plan/steps.ts';
 import { containerView, type RootView } from '../root-view.ts';
 import { checkTree } from './check-tree.ts';
+import { containerTree } from './container-tree.ts';
 import { DYNAMIC_STEPS, statusInContainer } from './dynamic-steps.ts';
 import type { Setup } from './setup.ts';
 import { STATIC_STEPS } from './static-steps.ts';
@@ -55,7 +56,7 @@ export const IMAGE_STEPS: {
   },
 
   'check tree'(_, { agent, plan }) {
-    using tree = containerView(agent.pid);
+    using tree = containerTree({ agent, plan });
     checkTree(plan, tree);
   },
 
@@ -75,6 +76,7 @@ export const IMAGE_STEPS: {
 };
 
 function isBetter(fallback: string, path: string, { agent }: Setup): boolean {
+  // The only one that has a fallback is never mounted by FUSE.
   using tree = containerView(agent.pid);
   return !tree.has(path) && isEmptyDirectory(tree, fallback);
 }

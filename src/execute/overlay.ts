@@ -1,7 +1,7 @@
 /** Overlays of layers that are detached mounts. See Documentation/filesystems/overlayfs.rst. */
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, O } from '../../syscalls/constants.ts';
-import { attachMount, detachMount, type MountOption, newMount } from '../../syscalls/mount.ts';
+import { attachMount, detachMount, type Fd, fdOf, type MountOption, newMount } from '../../syscalls/mount.ts';
 
 export interface Layers {
   /** Descriptors of detached mounts, the lowest first. */
@@ -9,13 +9,15 @@ export interface Layers {
   /** The writable layer and the kernel's working directory, by their names in a detached mount. */
   upper?: { fd: number; directory: string; work: string } | undefined;
   options?: readonly MountOption[] | undefined;
+  /** The agent's /proc/self/fd, for one that can't reach it by its path. */
+  ownFds?: Fd | undefined;
 }
 
 /**
  * The calls by which an agent makes an overlay, and among them the one whose result is its descriptor, a detached
  * mount. They close the layers'. The agent needs a mount namespace of its own.
  */
-export function makeOverlay({ lower, upper, options = [] }: Layers): { calls: Call[]; made: Call } {
+export function makeOverlay({ lower, upper, options = [], ownFds }: Layers): { calls: Call[]; made: Call } {
   // The same mount can hold several layers.
   const fds = [...new Set([...lower, ...(upper ? [upper.fd] : [])])];
   // Layers have to be attached somewhere in the caller's mount namespace until the overlay has copies of them. /proc
@@ -33,7 +35,7 @@ export function makeOverlay({ lower, upper, options = [] }: Layers): { calls: Ca
   ];
   const mount = newMount('overlay', [...layers, ...options], upper ? 0 : MOUNT_ATTR.RDONLY);
   const calls = [
-    call('chdir', '/proc/self/fd'),
+    ownFds === undefined ? call('chdir', '/proc/self/fd') : call('fchdir', fdOf(ownFds)),
     proc,
     ...fds.map(fd => attachMount(fd, proc)),
     ...mount,

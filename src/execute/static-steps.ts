@@ -93,6 +93,9 @@ const withIds = (options: readonly MountOption[], idOf: Setup['idOf']): MountOpt
       : { key, ...(value !== undefined && { value }) },
   );
 
+/** By this key, what is needed to make overlays where the agent is in the container's root, and /proc not yet. */
+const OWN_FDS = 'own descriptors';
+
 export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAction, { do: K }>> } = {
   'separate mounts': () => ({ calls: [setUmask(0), call('chdir', '/'), makeAllSlaves] }),
 
@@ -101,20 +104,23 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [call('setns', file, CLONE.NEWNET), call('close', file)] };
   },
 
-  'make overlay'({ overlay, lower, upper, options }, fds) {
+  'make overlay'({ overlay, lower, upper, options }, fds, _, made) {
     const above = upper && { ...upper, fd: fds.get(upper.object)! };
     const directories = above
       ? [above.directory, above.work].map(name =>
           allowing(call('mkdirat', above.fd, name, above.mode ?? DIRECTORY_MODE), 'EEXIST'),
         )
       : [];
-    const { calls, made } = makeOverlay({ lower: lower.map(key => fds.get(key)!), upper: above, options });
-    return { calls: [...directories, ...calls], makes: { object: overlay, by: made } };
+    const ownFds = made.get(OWN_FDS) ?? fds.get(OWN_FDS);
+    const mounting = makeOverlay({ lower: lower.map(key => fds.get(key)!), upper: above, options, ownFds });
+    return { calls: [...directories, ...mounting.calls], makes: { object: overlay, by: mounting.made } };
   },
 
   'enter root'({ seen }, fds, _, made) {
     const root = made.get(ROOT) ?? fds.get(ROOT)!;
-    return { calls: seen ? enterRootBeside(root, seen) : enterRoot(root) };
+    if (!seen) return { calls: enterRoot(root) };
+    const ownFds = call('openat', AT.FDCWD, '/proc/self/fd', O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
+    return { calls: [ownFds, ...enterRootBeside(root, seen)], makes: { object: OWN_FDS, by: ownFds } };
   },
 
   'enter user namespace'({ mounts }) {

@@ -1,5 +1,5 @@
 /** Who the payload runs as, by the container's own user database. passwd(5), group(5). */
-import type { RootView } from '../root-view.ts';
+import type { TreeView } from '../root-view.ts';
 
 export interface User {
   /** As it was asked for: what USER and LOGNAME say. */
@@ -15,7 +15,7 @@ export const ROOT_USER: User = { name: 'root', uid: 0, gid: 0, groups: [], home:
 export const isRoot = (name: string): boolean => name === 'root' || name === '0';
 
 /** Looks a user up in /etc/passwd and /etc/group; undefined when they don't know it. Throws on a broken entry. */
-export function lookUpUser(name: string, root: RootView): User | undefined {
+export function lookUpUser(name: string, root: TreeView): User | undefined {
   const entry = findEntry(root.readText('/etc/passwd') ?? '', name);
   if (!entry) return undefined;
   const groups = (root.readText('/etc/group') ?? '')

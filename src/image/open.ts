@@ -4,11 +4,10 @@ import type { OwnedFd } from '../../syscalls/fd.ts';
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { attachLoop, openLoop } from '../../syscalls/loop.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
-import { LockedError, lock } from '../container/lock.ts';
 import { hostHas, readIfThere } from '../host.ts';
 import type { Logger } from '../log.ts';
 import type { FileSystem, Plan } from '../plan/steps.ts';
-import { type ImageFile, openImageFile } from './image-file.ts';
+import { openLocked } from './open-locked.ts';
 
 /** Disposing of it closes what this process has open of it. What is mounted stays so, and locked. */
 export interface OpenImage extends Disposable {
@@ -17,6 +16,8 @@ export interface OpenImage extends Disposable {
    * mount, however this process ends. Throws an Error.
    */
   mount(fileSystem: FileSystem): OwnedFd;
+  /** The pidfd of a process in the user namespace that may see what is mounted, where not everybody may. */
+  namespaceOf?: number;
   /** Resolves when the kernel has let go of all that was mounted. */
   released(log: Logger): Promise<void>;
 }
@@ -33,11 +34,10 @@ interface Device {
  * Opens the image of a plan, and locks it as long as anything of it is mounted: it is what the loop devices have open
  * that has the lock. Throws an Error.
  */
-export async function openImage({ directory: path, hostObjects, lock: kind }: Plan): Promise<OpenImage> {
-  const write = Object.values(hostObjects).some(object => object.kind === 'file system' && !object.readOnly);
+export async function openImage(plan: Plan): Promise<OpenImage> {
+  const { directory: path } = plan;
   using opening = new DisposableStack();
-  const file = opening.use(openFile(path, write));
-  if (kind !== 'none') await lockPatiently(file.fd, kind, path);
+  const file = opening.use(await openLocked(plan));
   const close = opening.move();
 
   const devices = new Map<number, Device>();
@@ -63,29 +63,6 @@ export async function openImage({ directory: path, hostObjects, lock: kind }: Pl
     },
     [Symbol.dispose]: () => close.dispose(),
   };
-}
-
-/** How long a container that has just ended or been killed may take to let go of an image. */
-const LOCK_PATIENCE_MS = 500;
-const LOCK_PAUSE_MS = 10;
-
-async function lockPatiently(file: number, kind: 'shared' | 'exclusive', path: string): Promise<void> {
-  for (const end = performance.now() + LOCK_PATIENCE_MS; ; await setTimeout(LOCK_PAUSE_MS)) {
-    try {
-      lock(file, kind, path, 'image');
-      return;
-    } catch (error) {
-      if (!(error instanceof LockedError) || performance.now() > end) throw error;
-    }
-  }
-}
-
-function openFile(path: string, write: boolean): ImageFile {
-  try {
-    return openImageFile(path, { write });
-  } catch (error) {
-    throw new Error(`opening the image ${path}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function mountDevice(source: string, { type, attributes, options }: FileSystem, readOnly: boolean): OwnedFd {

@@ -1,12 +1,12 @@
 /** Reads a disk image of the host, for a plan. */
+import process from 'node:process';
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, BLK, W_OK } from '../../syscalls/constants.ts';
-import { errnoByNumber } from '../../syscalls/errno.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { PlanPart } from '../plan/steps.ts';
 import { readDisk } from './disk.ts';
-import { dissect } from './dissect.ts';
+import { dissect, type Mount } from './dissect.ts';
 import { thisHost } from './host.ts';
 import { type ImageFile, openImageFile } from './image-file.ts';
 import { imageMounts } from './mounts.ts';
@@ -30,8 +30,12 @@ export async function readImage(path: string): Promise<Image> {
   try {
     using file = openImageFile(path, { write: false });
     const disk = await readDisk(file.source);
-    const { refusal, mounts, notMounted, personality } = dissect(disk, thisHost());
+    const { refusal, mounts: all, notMounted: others, personality } = dissect(disk, thisHost());
     if (refusal) throw new Error(refusal);
+    const leftOut =
+      process.geteuid!() === 0 ? [] : all.filter(isOfFirmware).map(each => ({ ...each, reason: WHY_LEFT_OUT }));
+    const mounts = all.filter(({ number }) => !leftOut.some(each => each.number === number));
+    const notMounted = [...others, ...leftOut];
     const canWrite = isWritable(file, path);
     const dissected = { path, isDevice: file.isDevice, disk, mounts };
     return {
@@ -48,11 +52,15 @@ export async function readImage(path: string): Promise<Image> {
   }
 }
 
-/** Whether root could write to it: not on a read-only file system or device, nor if it is marked as immutable. */
+/** What firmware boots from: the one file system that everybody's images have and no FUSE program knows. */
+const isOfFirmware = ({ designator, fileSystem }: Mount): boolean =>
+  (designator === 'esp' || designator === 'xbootldr') && fileSystem === 'vfat';
+const WHY_LEFT_OUT = 'mounting vfat takes root, and containers need nothing of a boot partition';
+
+/** Whether this user could write to it: not on a read-only file system or device, nor if it is marked as immutable. */
 function isWritable({ fd, isDevice }: ImageFile, path: string): boolean {
   const readOnly = new Uint32Array(1);
   if (isDevice) syscall('ioctl', fd, BLK.ROGET, { out: new Uint8Array(readOnly.buffer) });
   const access = perform(allowing(call('faccessat', AT.FDCWD, path, W_OK), 'EROFS', 'EPERM', 'EACCES'));
-  // EACCES is for those who aren't root.
-  return readOnly[0] === 0 && (access === 0 || errnoByNumber(-access).name === 'EACCES');
+  return readOnly[0] === 0 && access === 0;
 }

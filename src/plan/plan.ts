@@ -71,7 +71,10 @@ export async function planContainer(asked: ContainerOptions, console: Plan['cons
 async function feasiblePlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {
   if (process.geteuid!() === 0) return await completePlan(asked, console, image);
   const { optionsWithoutRoot, planWithoutRoot } = await import('./without-root.ts');
-  return planWithoutRoot(await completePlan(optionsWithoutRoot(asked), console, image));
+  const plan = await planWithoutRoot(await completePlan(optionsWithoutRoot(asked), console, image));
+  if (!image) return plan;
+  const { throughFuse } = await import('./fuse.ts');
+  return throughFuse(plan);
 }
 
 async function completePlan(asked: ContainerOptions, console: Plan['console'], image?: Image): Promise<Plan> {

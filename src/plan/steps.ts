@@ -46,7 +46,11 @@ export interface FileSystem {
   attributes: number;
   options: MountOption[];
   mapped?: boolean;
+  /** The program of the host's that shows it by FUSE, where an ordinary user starts the container. */
+  through?: { name: FuseProgram; path: string };
 }
+
+export type FuseProgram = 'fuse2fs' | 'squashfuse' | 'erofsfuse';
 
 /** Users of the container's own. */
 export interface Users {
@@ -372,7 +376,7 @@ export function describeObject(object: HostObject | undefined, key: string): str
     case 'tree':
       return `${object.path}${object.inRoot ? ' of the tree' : ''}${object.readOnly ? ', read-only' : ''}`;
     case 'file system':
-      return `${object.name}${object.readOnly ? ', read-only' : ''}`;
+      return `${object.name}${object.readOnly ? ', read-only' : ''}${object.through ? `, by ${object.through.name}` : ''}`;
     case 'scratch':
       return 'an empty file system in memory';
     case 'ephemeral':

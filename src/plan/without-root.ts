@@ -19,10 +19,6 @@ import { mountPointsBelow } from './submounts.ts';
 /** What takes root, why, and what does instead. */
 const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
   [
-    o => o.image,
-    '--image= takes root: only root may mount disk images; a tree that was unpacked from one works with -D',
-  ],
-  [
     o => o.networkVeth || hasInterfaces(o),
     'making and moving network interfaces of the host takes root; --network=user and --private-network do without',
   ],
@@ -80,9 +76,9 @@ const ownId = () => process.geteuid!();
 
 /** The plan for such options, as it can be carried out. Throws UsageError. */
 export async function planWithoutRoot(plan: Plan): Promise<Plan> {
-  const users = { ...plan.users!, maps: ownMaps(plan.users!, plan.directory) };
+  const users = { ...plan.users!, maps: ownMaps(plan.users!, plan) };
   const volatile = await volatileRoot(plan);
-  if (plan.ephemeral) checkEphemeral(plan.directory);
+  if (plan.ephemeral) checkEphemeral(plan);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {
     throw new LimitError(
@@ -149,7 +145,8 @@ async function volatileRoot({ hostObjects, directory }: Plan): Promise<PlanPart 
 }
 
 /** The kernel makes no overlay of a directory with mounts in it for who could not unmount them. */
-function checkEphemeral(directory: string): void {
+function checkEphemeral({ directory, isImage }: Plan): void {
+  if (isImage) throw new UsageError('--ephemeral of a disk image takes root; --volatile=overlay does without');
   if (mountPoints(directory).length === 0) return;
   throw new UsageError(
     `--ephemeral takes root for ${directory}, as file systems are mounted in it; --volatile=overlay does without`,
@@ -160,7 +157,7 @@ function checkEphemeral(directory: string): void {
  * The container's ids. Its root is whoever starts it, and its other users have this one's subordinate ids; on a tree that
  * belongs to a subordinate id, root has that one and the others those behind it.
  */
-function ownMaps({ base, count }: Users, directory: string): { uids: IdRange[]; gids: IdRange[] } {
+function ownMaps({ base, count }: Users, { directory, isImage }: Plan): { uids: IdRange[]; gids: IdRange[] } {
   const [uid, gid] = [ownId(), process.getegid!()];
   if (base === uid && count === 1) return { uids: one(uid), gids: one(gid) };
   const own = ownSubordinates();
@@ -172,7 +169,8 @@ function ownMaps({ base, count }: Users, directory: string): { uids: IdRange[]; 
     );
   }
   const { uids, gids } = own!;
-  const owner = hostStatus(directory)!.uid;
+  // Files in an image have owners of their own.
+  const owner = isImage ? uid : hostStatus(directory)!.uid;
   if (has(uids, owner, 1) && has(gids, owner, 1)) {
     return same(owner, Math.min(count, endOf(uids) - owner, endOf(gids) - owner));
   }

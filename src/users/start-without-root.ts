@@ -7,12 +7,14 @@ import process from 'node:process';
 import { type Agent, type AgentOptions, makeChannel, startAgent } from '../../syscalls/agent/agent.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, O, PR } from '../../syscalls/constants.ts';
+import { duplicate } from '../../syscalls/fd.ts';
 import { formatMap, type IdRange } from '../../syscalls/idmap.ts';
-import { dieWithParent, setGid, setGroups, setUid } from '../../syscalls/process.ts';
+import { dieWithParent, joinNamespaces, setGid, setGroups, setUid } from '../../syscalls/process.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import type { EphemeralRoot } from '../container/ephemeral.ts';
 import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
-import type { Plan, Users } from '../plan/steps.ts';
+import type { Origins } from '../execute/host-objects.ts';
+import { isInRoot, type Plan, type Users } from '../plan/steps.ts';
 import { type Attached, attachEphemeralRoot } from './attach-ephemeral.ts';
 import type { Agents } from './namespace.ts';
 import { type OriginsInAgent, openInAgent } from './open-in-agent.ts';
@@ -29,45 +31,61 @@ export function startWithoutRoot(
   plan: Plan,
   fds: Map<string, number>,
   options: AgentOptions,
-  origins: Omit<OriginsInAgent, 'root'>,
+  origins: Omit<OriginsInAgent, 'root'> & Pick<Origins, 'image'>,
 ): Started {
   using undo = new DisposableStack();
   const maps = plan.users!.maps!;
-  const { outside, inside } = explained(() => startAgents(options, maps));
+  const { outside, inside } = explained(() => startAgents(options, maps, origins.image?.namespaceOf));
   undo.use(outside);
   undo.use(inside);
   const root = origins.ephemeral && openEphemeralRoot(outside, plan, origins.ephemeral);
   // Only who is in the namespace above may write the maps of the one inside.
   const mapping = { doing: MAPPING, calls: writeMaps(inside.pid, sameIds(maps)) };
-  openInAgent(outside, plan.hostObjects, { ...origins, root: root?.fd ?? plan.directory }, fds, [mapping]);
+  openInAgent(outside, objectsToOpen(plan), { ...origins, root: root?.fd ?? plan.directory }, fds, [mapping]);
   if (root) outside.run([root.detach, call('close', root.fd)]);
   undo.move();
   return { outside, inside, ownership: 'off', bound: [] };
 }
+
+/** What is in an image is open already, or taken from there by a step. */
+const objectsToOpen = ({ hostObjects, isImage }: Plan): Plan['hostObjects'] =>
+  isImage
+    ? Object.fromEntries(
+        Object.entries(hostObjects).filter(([, object]) => object.kind !== 'file system' && !isInRoot(object)),
+      )
+    : hostObjects;
 
 const openEphemeralRoot = (agent: Agent, { directory, lock, users }: Plan, { layers }: EphemeralRoot): Attached =>
   attempt(`making an ephemeral root of ${directory}`, () =>
     attachEphemeralRoot(agent, { directory, layers: layers!, isReadOnly: lock === 'none', maps: users!.maps! }),
   );
 
-function startAgents(options: AgentOptions, maps: Maps): Agents {
+/** `namespaceOf` is a pidfd: the one outside is to be in that process's user namespace, instead of a new one. */
+function startAgents(options: AgentOptions, maps: Maps, namespaceOf: number | undefined): Agents {
   using undo = new DisposableStack();
   const channel = undo.use(makeChannel());
-  const fds = [...options.fds, channel.theirs, channel.arena.fd];
+  using there = namespaceOf === undefined ? undefined : duplicate(namespaceOf);
+  const fds = [...options.fds, channel.theirs, channel.arena.fd, ...(there ? [there.fd] : [])];
   const outside = undo.use(startAgent({ ...options, fds, namespaces: 0n }));
   const namespaces = CLONE.NEWUSER | (options.namespaces & ~CLONE.NEWNS);
-  const inside = runPieces(enterUserNamespace(outside, CLONE.NEWNS, withOwnIds(maps)), before =>
-    outside.fork(namespaces, channel, [], before),
-  );
+  const entering = there
+    ? joinUserNamespace(there.fd, withOwnIds(maps))
+    : enterUserNamespace(outside, CLONE.NEWNS, withOwnIds(maps));
+  const inside = runPieces(entering, before => outside.fork(namespaces, channel, [], before));
   undo.move();
   return { outside, inside };
 }
 
 /** An agent that does what root of a user namespace with these maps may do. Throws an Error that says what failed. */
-export function startMapped(maps: Maps): Agent {
+export const startMapped = (maps: Maps): Agent => startIn(0n, maps);
+
+/** The same in a mount namespace of its own, where this user's files are its own as well. Throws as startMapped(). */
+export const startMounting = (maps: Maps): Agent => startIn(CLONE.NEWNS, withOwnIds(maps));
+
+function startIn(namespaces: bigint, maps: Maps): Agent {
   using undo = new DisposableStack();
   const agent = undo.use(startAgent({ fds: [], namespaces: 0n, dieWithParent: true }));
-  explained(() => runPieces(enterUserNamespace(agent, 0n, maps), calls => agent.run(calls)));
+  explained(() => runPieces(enterUserNamespace(agent, namespaces, maps), calls => agent.run(calls)));
   undo.move();
   return agent;
 }
@@ -82,23 +100,32 @@ const MAPPING = 'mapping the user and group ids';
  */
 function enterUserNamespace(agent: Agent, namespaces: bigint, maps: Maps): Piece[] {
   const entering = { doing: ENTERING, calls: [call('unshare', CLONE.NEWUSER | namespaces)] };
-  const isAlone = isOneId(maps.uids);
-  const becoming = {
-    doing: 'becoming root of the user namespace',
-    calls: [
-      ...(isAlone ? [] : [setGroups([])]),
-      setGid(0),
-      setUid(0),
-      dieWithParent,
-      // A change of credentials has made the files in /proc of it and of what it forks root's.
-      call('prctl', PR.SET_DUMPABLE, 1, 0, 0, 0),
-    ],
-  };
-  if (isAlone) return [entering, { doing: MAPPING, calls: writeOwnMaps(maps) }, becoming];
+  if (isOneId(maps.uids)) return [entering, { doing: MAPPING, calls: writeOwnMaps(maps) }, becomingRoot(maps)];
   runPieces([entering], calls => agent.run(calls));
   attempt(MAPPING, () => writeMapsByHelpers(agent.pid, maps.uids, maps.gids));
-  return [becoming];
+  return [becomingRoot(maps)];
 }
+
+/** By which an agent becomes root of the user namespace that a process is in, which has these maps, with its own mounts. */
+const joinUserNamespace = (pidfd: number, maps: Maps): Piece[] => [
+  {
+    doing: 'joining the user namespace of the image',
+    calls: [joinNamespaces(pidfd, CLONE.NEWUSER), call('unshare', CLONE.NEWNS)],
+  },
+  becomingRoot(maps),
+];
+
+const becomingRoot = (maps: Maps): Piece => ({
+  doing: 'becoming root of the user namespace',
+  calls: [
+    ...(isOneId(maps.uids) ? [] : [setGroups([])]),
+    setGid(0),
+    setUid(0),
+    dieWithParent,
+    // A change of credentials has made the files in /proc of it and of what it forks root's.
+    call('prctl', PR.SET_DUMPABLE, 1, 0, 0, 0),
+  ],
+});
 
 /** Whoever has rights over the user's own files as well: the container gets none of these ids. */
 const withOwnIds = ({ uids, gids }: Maps): Maps => ({

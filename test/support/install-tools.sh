@@ -11,7 +11,7 @@ packages='
   e2fsprogs dbus dbus-daemon rsync attr acl
   fdisk gdisk xfsprogs btrfs-progs dosfstools exfatprogs ntfs-3g squashfs-tools erofs-utils f2fs-tools
   genisoimage xorriso udftools cryptsetup-bin mdadm
-  qemu-system-x86 uidmap passt slirp4netns'
+  qemu-system-x86 uidmap passt slirp4netns fuse2fs squashfuse'
 
 missing=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' 2>/dev/null | awk -v wanted="$packages" '
   $1 == "installed" { installed[$2] }

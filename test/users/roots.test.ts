@@ -29,6 +29,13 @@ for (const volatile of ['no', 'overlay', 'yes', 'state'] as const) {
   });
 }
 
+onImage('an overlay of what is in a disk image', async () => {
+  using image = imageOfTree(busyboxTree());
+  const overlays = [{ lower: ['+/usr'], upper: '', destination: '/usr', readOnly: false }];
+  const script = 'echo above > /usr/x; cat /usr/x; stat -c %u /usr/x /usr/bin';
+  assert.is(await shell(script, { image: image.path, overlays, ...pick }), 'above\n0\n0');
+});
+
 onImage('an ephemeral disk image', async () => {
   using image = imageOfTree(busyboxTree());
   assert.is(await shell(WRITES, { image: image.path, ephemeral: true, ...pick }), '0\n0\n0\n0');
