@@ -186,6 +186,21 @@ needs([...NEEDS, ...withIds, tool('fuse2fs'), ...makes('ext4')])('its users are 
   const asRoot = 'chown 1001:2000 /annas; chmod 640 /annas; stat -c "%u %g %a" /annas; stat -c %a /bin/su-id';
   assert.is(await output(image, asRoot, [], rich), '1001 2000 640\n4755\n');
   assert.is(await output(image, 'cat /annas', ['-u', 'anna'], rich), 'hers\n');
+  const running = startNspawn(
+    [...QUIET, '-M', 'with-users', '-i', image, '--', '/bin/sh', '-c', 'echo ready; read line'],
+    {
+      command: rich.nspawn,
+      cwd: '/',
+    },
+  );
+  await running.until('ready');
+  const joined = await nspawn(['exec', '-u', 'anna', 'with-users', '/bin/id', '-u'], {
+    command: rich.nspawn,
+    cwd: '/',
+  });
+  assert.equal(joined, { status: 0, stdout: '1000\n', stderr: '' });
+  running.child.stdin!.end('\n');
+  await running.outcome;
   // Its root may have any of the user's subordinate ids.
   const others = [`--private-users=${SUBORDINATE.start + 1000}:2001`];
   assert.is(await output(image, 'echo x > /x; stat -c "%u %g" /x /annas', others, rich), '0 0\n1001 2000\n');
