@@ -31,17 +31,20 @@ const everything = 2n ** 64n - 1n;
  * Names of a comma-separated list, each in any case, with or without CAP_, or as a number; `all` stays `all`. Empty
  * places in the list are skipped. Throws ValueError.
  */
-export function parseCapabilities(text: string): string[] {
-  return text
+export const parseCapabilities = (text: string): string[] => parseList(text, `${LIST}, or all`);
+
+const LIST = 'capabilities such as CAP_NET_ADMIN, separated by commas';
+
+const parseList = (text: string, what: string): string[] =>
+  text
     .split(',')
     .filter(word => word !== '')
-    .map(parseCapability);
-}
+    .map(word => parseCapability(word, what));
 
 /** The same without `all`, for --ambient-capability=. Throws ValueError. */
 export function parseAmbientCapabilities(text: string): string[] {
-  const names = parseCapabilities(text);
-  if (names.includes('all')) throw takes('capabilities such as CAP_NET_ADMIN, separated by commas', text);
+  const names = parseList(text, LIST);
+  if (names.includes('all')) throw takes(LIST, text);
   return names;
 }
 
@@ -79,16 +82,16 @@ export function capabilitySet(list: readonly string[]): bigint {
 }
 
 function bit(name: string): bigint {
-  return name === 'all' ? everything : 1n << BigInt(capabilityNames.indexOf(parseCapability(name)));
+  return name === 'all' ? everything : 1n << BigInt(capabilityNames.indexOf(parseCapability(name, LIST)));
 }
 
-function parseCapability(text: string): string {
+function parseCapability(text: string, what: string): string {
   const upper = text.toUpperCase();
   if (upper === 'ALL') return 'all';
   const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
   if (capabilityNames.includes(name)) return name;
   const number = parseIntegerWithin(text, 0, capabilityNames.length - 1);
   const byNumber = number === undefined ? undefined : capabilityNames[number];
-  if (byNumber === undefined) throw takes('capabilities such as CAP_NET_ADMIN, separated by commas, or all', text);
+  if (byNumber === undefined) throw takes(what, text);
   return byNumber;
 }

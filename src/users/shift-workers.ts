@@ -322,5 +322,7 @@ function failed({ path, isImmutable, call: change }: Change, errno: number, { sk
     return;
   }
   const hint = errno === EPERM && isImmutable ? '; it is immutable, which chattr -ia ends' : '';
-  throw new ShiftError(path(), new SyscallError(change, errnoByNumber(errno)), hint);
+  // Names of a batch are numbers, places in the arena.
+  const args = change.args.map((arg, i) => (i === 1 && typeof arg === 'number' ? path() : arg));
+  throw new ShiftError(path(), new SyscallError({ ...change, args }, errnoByNumber(errno)), hint);
 }

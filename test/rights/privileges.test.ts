@@ -86,7 +86,10 @@ const REFUSED: [words: string[], line: RegExp][] = [
   [['--ambient-capability=CAP_KILL', '-b'], /--boot and --ambient-capability= may not be combined/],
   [['--ambient-capability=all'], /--ambient-capability= takes capabilities such as /],
   [['--ambient-capability=all', '--capability=all'], /--ambient-capability= takes capabilities such as /],
-  [['--ambient-capability=CAP_NO'], /--ambient-capability= takes capabilities such as /],
+  [
+    ['--ambient-capability=CAP_NO'],
+    /--ambient-capability= takes capabilities such as CAP_NET_ADMIN, separated by commas, not "CAP_NO"/,
+  ],
   [['--ambient-capability=CAP_KILL,CAP_SYS_TIME'], /has CAP_SYS_TIME, which the container does not retain/],
   [['--ambient-capability=CAP_KILL', '--drop-capability=CAP_KILL'], /has CAP_KILL, which the container does not/],
   [['--ambient-capability=CAP_KILL', '--drop-capability=all'], /has CAP_KILL, which the container does not/],

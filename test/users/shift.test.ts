@@ -284,7 +284,7 @@ needs([...tools, tool('chattr')])('an immutable file is named, and once it can b
   } catch (error) {
     const { message } = error as Error;
     assert.match(message, `giving the files of ${disk.path} to the user ids from ${BASE} on: etc/fixed: `);
-    assert.match(message, /EPERM.*it is immutable, which chattr -ia ends$/);
+    assert.match(message, /: fchownat\(\d+, "[^"]+", .*EPERM.*it is immutable, which chattr -ia ends$/);
   }
   assert.ok(statSync(disk.path).uid >= BUSY_BASE);
   execFileSync('chattr', ['-i', file]);
