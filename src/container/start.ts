@@ -84,6 +84,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   const { log, progress, streams, runInTree, image, ephemeral, notifySocket, listenFds = [] } = options;
   const secrets = plan.payload.credentials.length > 0 ? await import('./credentials.ts') : undefined;
   const credentials = await secrets?.readCredentials(plan.payload.credentials);
+  for (const warning of plan.warnings ?? []) log.warn(warning);
   for (const name of plan.payload.filter?.unknown ?? []) {
     log.warn(
       `ignoring ${name} in --system-call-filter=: there is no such ${name.startsWith('@') ? 'group' : 'system call'}`,

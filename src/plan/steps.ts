@@ -272,6 +272,8 @@ export interface Plan {
   console: 'pty' | 'streams';
   hostObjects: Record<string, HostObject>;
   steps: Step[];
+  /** Why it may not come to what was asked for. */
+  warnings?: readonly string[];
   payload: Payload;
   /** The signal that asks the payload to shut down; undefined: there is nothing to ask, it is killed. */
   killSignal?: number;

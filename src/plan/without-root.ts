@@ -11,8 +11,9 @@ import { hasInterfaces } from '../options/check.ts';
 import { UsageError } from '../options/usage-error.ts';
 import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
+import { viewRoot } from '../root-view.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
-import { cgroupDirectory } from './cgroups.ts';
+import { cgroupDirectory, isManaged } from './cgroups.ts';
 import { isOnlyCounted, type Plan, type PlanPart, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
 import { mountPointsBelow } from './submounts.ts';
 
@@ -86,6 +87,7 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
       { isAboutAll: true },
     );
   }
+  const warnings = plan.payload.boot && !cgroups.some(isManaged) && hasSystemd(plan) ? [NO_CGROUPS] : [];
   const hostObjects = { ...plan.hostObjects, ...volatile?.hostObjects };
   const steps = plan.steps.flatMap((step): Step[] => {
     const { action } = step;
@@ -121,9 +123,18 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
     delete hostObjects[VOLATILE_LOWER];
     delete hostObjects['volatile upper'];
   }
-  return { ...plan, users, cgroups, hostObjects, steps };
+  return { ...plan, warnings, users, cgroups, hostObjects, steps };
 }
 const CGROUPS = '/sys/fs/cgroup';
+
+const NO_CGROUPS =
+  'systemd as the init takes cgroups, and this user may not make any here; try systemd-run --user --scope --property=Delegate=yes nspawn …';
+
+function hasSystemd({ directory, isImage }: Plan): boolean {
+  if (isImage) return false;
+  using tree = viewRoot(directory);
+  return tree.has('/usr/lib/systemd/systemd') || tree.has('/lib/systemd/systemd');
+}
 
 /** In a user namespace an overlay has no attributes of the trusted kind: overlayfs.rst, "User xattr". */
 function withUserAttributes(step: Step): Step {

@@ -1,5 +1,5 @@
 /** Containers of ordinary users. */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -173,6 +173,20 @@ it('what takes too long is asked to end, with an init and without', async () => 
     const { status, stdout } = await inTree(script, ['--timeout=500ms', ...init]);
     assert.equal([status, stdout], [124, 'bye\n']);
   }
+});
+
+it('a systemd that can have no cgroups is a warning that says what helps', async () => {
+  const systemd = join(user.tree, 'usr/lib/systemd');
+  mkdirSync(systemd, { recursive: true });
+  writeFileSync(join(systemd, 'systemd'), '#!/bin/sh\necho started\n', { mode: 0o755 });
+  const words = [...QUIET, '--read-only', '-b', '-D', user.tree];
+  const { stdout, stderr } = await nspawn(words, { command: user.nspawn, cwd: '/' });
+  rmSync(systemd, { recursive: true });
+  assert.is(stdout, 'started\n');
+  assert.match(
+    stderr,
+    /^systemd as the init takes cgroups, .*; try systemd-run --user --scope --property=Delegate=yes /,
+  );
 });
 
 it('list, exec and kill are for the user’s own', async () => {
