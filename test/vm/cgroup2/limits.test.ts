@@ -74,6 +74,25 @@ it('after kill -9 the cgroup goes as well', () => {
   assert.equal(cgroupsOf('bounded'), []);
 });
 
+it("an ordinary user has limits where the user's own service manager has delegated a unit", () => {
+  sh(
+    'loginctl enable-linger guest; for try in $(seq 600); do [ -S /run/user/1000/systemd/private ] && break; sleep 0.1; done',
+  );
+  const user = (delegate: string, options: string, script: string) =>
+    ends(
+      `runuser -u guest -- env -C / XDG_RUNTIME_DIR=/run/user/1000 systemd-run --user -q --scope -p Delegate=${delegate} nspawn -D / --volatile=overlay -qP -M bounded ${options} -- sh -c '${script}' </dev/null`,
+    );
+  const eater = user('yes', '--memory=32M --memory-swap=0 --tasks=20 --stats', 'exec tail /dev/zero');
+  assert.is(eater.status, 1, eater.stderr);
+  assert.match(
+    eater.stderr,
+    /^Container bounded terminated by signal KILL: out of memory, 1 process was killed\.\nContainer bounded used .*, at most 3[012]\.\d MiB of memory, /,
+  );
+  assert.equal(cgroupsOf('bounded'), []);
+  const refused = user('no', '--tasks=20', 'true');
+  assert.match(refused.stderr, /is systemd's; try systemd-run --user --scope --property=Delegate=yes nspawn …\n$/);
+});
+
 it('devices are those of the list', () => {
   const script =
     'mknod /tmp/a b 254 0 || echo refused; mknod /tmp/b c 1 3 && echo x >/tmp/b && echo fine; head -c 1 /dev/vda';
