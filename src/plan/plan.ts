@@ -37,6 +37,9 @@ import {
 } from './steps.ts';
 import { mappedObjects, mayBeMapped, stepsWithUsers, usersOf } from './users.ts';
 
+const NO_SCOPE =
+  '--slice= and --property= have no effect but for limits and devices: the container gets no scope unit of its own';
+
 /** Where -M alone looks for a root directory. */
 export const MACHINES_DIRECTORY = '/var/lib/machines';
 /** The signal that asks systemd to shut down: SIGRTMIN+3, see systemd(1). */
@@ -188,6 +191,9 @@ export function buildPlan(
     killSignal: killSignal(options).killSignal,
   });
 
+  const hasScope = registration !== undefined && registration.as !== 'unit';
+  const forScope = options.slice !== undefined || properties.length > 0;
+
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
@@ -242,6 +248,7 @@ export function buildPlan(
     ...given(options, 'timeout'),
     lock,
     console,
+    ...(forScope && !hasScope && { warnings: [NO_SCOPE] }),
     hostObjects: users && mayBeMapped(users) ? mappedObjects(hostObjects) : hostObjects,
     steps: users ? stepsWithUsers(steps, users, privateNetwork) : steps,
     payload: {

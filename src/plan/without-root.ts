@@ -123,7 +123,7 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
     delete hostObjects[VOLATILE_LOWER];
     delete hostObjects['volatile upper'];
   }
-  return { ...plan, warnings, users, cgroups, hostObjects, steps };
+  return { ...plan, warnings: [...(plan.warnings ?? []), ...warnings], users, cgroups, hostObjects, steps };
 }
 const CGROUPS = '/sys/fs/cgroup';
 

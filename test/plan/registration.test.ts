@@ -69,6 +69,18 @@ for (const [options, as, isRequired] of WAYS) {
   });
 }
 
+it('what only a scope unit could have is a warning without one', async () => {
+  const without = { register: false, keepUnit: true } as const;
+  const warnings = async (options: ContainerOptions) =>
+    (await planContainer({ directory: busyboxTree(), ...options }, 'pty')).warnings ?? [];
+  for (const options of [{ slice: 'a.slice' }, { properties: ['Description=mine'] }]) {
+    const [warning, ...others] = await warnings({ ...without, ...options });
+    assert.match(warning!, /^--slice= and --property= have no effect but for limits and devices: /);
+    assert.equal([others, await warnings(options)], [[], []]);
+  }
+  assert.equal(await warnings({ ...without, properties: ['TasksMax=9', 'DeviceAllow=/dev/kvm rw'] }), []);
+});
+
 it('the scope has the slice, the signal that asks for the end, devices that are bound, and more at the end', async () => {
   const action = await registration({
     boot: true,
