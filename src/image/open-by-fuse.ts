@@ -116,9 +116,8 @@ function preparePlaces(agent: Agent, path: string, { fd }: ImageFile, fileSystem
 
 /**
  * Has the agent alone keep the mounts, until the container has copies: a program that had them, too, would never end. And
- * what the agent and the programs
- * have of the host's file system goes, as nobody needs any of it any more: the host's mounts aren't kept in use, and
- * a program that an image has taken over finds nothing. Throws SyscallError.
+ * what the agent and the programs have of the host's file system goes, as nobody needs any of it any more: the host's
+ * mounts aren't kept in use, and a program that an image has taken over finds nothing. Throws SyscallError.
  */
 function takeMounts(shown: readonly Shown[], agent: Agent): void {
   const copies = shown.map(({ name }) => cloneTree(AT.FDCWD, name, { recursive: false }));
