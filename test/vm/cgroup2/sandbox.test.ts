@@ -18,6 +18,7 @@ const CALLERS: readonly [name: string, words: string, options: Partial<SandboxOp
   ['root in a delegated unit', 'systemd-run -q --scope -p Delegate=yes', { keepUnit: true }, true],
   ['a user in a delegated unit of its own', `${GUEST} systemd-run -q --user --scope -p Delegate=yes`, {}, true],
   ['a user without one', GUEST, {}, false],
+  ["a user in a unit that is systemd's", `${GUEST} systemd-run -q --user --scope`, {}, false],
 ];
 
 /** What is left of containers: cgroups, and scope units, which systemd removes by itself. */
