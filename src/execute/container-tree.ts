@@ -1,8 +1,9 @@
 /** What a container's tree holds while it is set up. */
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { allowing, call } from '../../syscalls/call.ts';
-import { AT, O } from '../../syscalls/constants.ts';
+import { AT, O, SEEK } from '../../syscalls/constants.ts';
 import { type FileStatus, openInRoot, splitPath, statusOf } from '../../syscalls/file.ts';
+import { syscall } from '../../syscalls/syscall.ts';
 import type { Plan } from '../plan/steps.ts';
 import { checkReadable, containerView, NOTHING_THERE, type TreeView, textIn } from '../root-view.ts';
 
@@ -36,6 +37,8 @@ export function agentView(agent: Agent): TreeView {
       opened(path, O.RDONLY, fd => {
         checkReadable(path, statusIn(fd));
         using copy = agent.takeFd(fd);
+        // Should somebody have an agent in hand that joins a container: nothing that a read waits for can be sought in.
+        syscall('lseek', copy.fd, 0, SEEK.SET);
         return textIn(copy.fd);
       }),
     readLink(path) {
