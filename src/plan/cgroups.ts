@@ -46,7 +46,10 @@ export function hierarchiesOf(pid: number | 'self'): Hierarchy[] {
   return hierarchies.filter(each => hierarchyMount(each, mountinfo) !== undefined);
 }
 
-/** Where a hierarchy is mounted, and which of its cgroups is there; undefined where it isn't. */
+/**
+ * Where below /sys/fs/cgroup a hierarchy is mounted, and which of its cgroups is there; undefined where it isn't. What is
+ * mounted elsewhere is for somebody's own purposes: systemd-nspawn does so for a moment, with a hierarchy that nobody uses.
+ */
 export function hierarchyMount(
   { controllers }: Hierarchy,
   mountinfo: string,
@@ -60,7 +63,7 @@ export function hierarchyMount(
         : type === 'cgroup' && controllers.split(',').every(each => options.split(',').includes(each));
     if (!isIt) continue;
     const [, , , root = '/', point = ''] = mount.split(' ').map(unescapePath);
-    return { point, root };
+    if (point === PATH || point.startsWith(`${PATH}/`)) return { point, root };
   }
   return undefined;
 }

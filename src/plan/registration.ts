@@ -5,10 +5,11 @@
 import process from 'node:process';
 import { S } from '../../syscalls/constants.ts';
 import { fileType } from '../../syscalls/file.ts';
-import { hostStatus, readIfThere } from '../host.ts';
+import { hostStatus } from '../host.ts';
 import type { UnitProperty } from '../options/unit-properties.ts';
 import { UsageError } from '../options/usage-error.ts';
 import type { ContainerOptions } from '../options.ts';
+import { hierarchiesOf, isManaged } from './cgroups.ts';
 
 /** What is asked of the host's service manager, or of systemd-machined, which asks it in turn. */
 export interface Registration {
@@ -105,8 +106,6 @@ function isDevice(source: string): boolean {
 }
 
 /** Whether this process is in a user's slice, such as user-1000.slice: then its unit is the session of a login. */
-function isInUserSession(): boolean {
-  const cgroups = readIfThere('/proc/self/cgroup')?.toString() ?? '';
-  const path = /^\d+:name=systemd:(.*)$/m.exec(cgroups)?.[1] ?? /^0::(.*)$/m.exec(cgroups)?.[1] ?? '';
-  return /^(\/[^/]+\.slice)*\/user-\d+\.slice(\/|$)/.test(path);
-}
+const isInUserSession = (): boolean =>
+  hierarchiesOf('self').some(each => isManaged(each) && IN_USER_SLICE.test(each.path));
+const IN_USER_SLICE = /^(\/[^/]+\.slice)*\/user-\d+\.slice(\/|$)/;

@@ -47,6 +47,8 @@ test('both, and a host without any', () => {
 
 test('where a hierarchy is mounted', () => {
   const mountinfo = `
+29 23 0:40 / /tmp/elsewhere rw,relatime - cgroup cgroup rw,name=other
+30 23 0:37 /x /tmp/elsewhere2 rw,relatime - cgroup cgroup rw,name=systemd
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 32 31 0:29 /a\\040b /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
 40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
@@ -56,6 +58,7 @@ test('where a hierarchy is mounted', () => {
   assert.equal(found('name=systemd')?.point, '/sys/fs/cgroup/systemd');
   assert.equal(found('')?.point, '/sys/fs/cgroup/unified');
   assert.is(found('memory'), undefined);
+  assert.is(found('name=other'), undefined, 'somewhere else');
 });
 
 test.run();

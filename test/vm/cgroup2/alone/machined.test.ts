@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { busyboxTree } from '../../support/tree.ts';
-import { eventually, isGone, isListed, onBusybox, property, scopes, sleeping, start } from '../machines.ts';
-import { ends, inMachine, sh } from '../support.ts';
+import { busyboxTree } from '../../../support/tree.ts';
+import { eventually, isGone, isListed, onBusybox, property, scopes, sleeping, start } from '../../machines.ts';
+import { ends, inMachine, sh } from '../../support.ts';
 
 const it = inMachine();
 
