@@ -104,8 +104,23 @@ const containers = (root: string, scratch: string): Case[] => [
     tool: 'runc',
     command: ['runc', '--root', join(scratch, 'state'), 'run', '--bundle', scratch, 'nspawn-bench'],
   },
+  { name: 'no container, a Bun program that does nothing', tool: idlePath(scratch), command: [idlePath(scratch)] },
   { name: 'no container', tool: '/bin/true', command: ['/bin/true'] },
 ];
+
+const idlePath = (scratch: string): string => join(scratch, 'idle');
+
+/** Makes a program of Bun that does nothing, an executable as dist/nspawn is: nothing made with Bun starts faster. */
+export async function writeIdleProgram(scratch: string): Promise<void> {
+  const source = `${idlePath(scratch)}.js`;
+  writeFileSync(source, 'process.exit(0);');
+  await Bun.build({
+    entrypoints: [source],
+    minify: true,
+    bytecode: true,
+    compile: { outfile: idlePath(scratch), autoloadDotenv: false, autoloadBunfig: false },
+  });
+}
 
 /** The others tell of the table, or of what one partition holds; systemd-dissect mounts the file systems, too. */
 const inspections = (image: string): Case[] => [
