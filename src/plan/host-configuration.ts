@@ -19,6 +19,12 @@ export function boundFromHost(from: string, path: string): PlanPart {
   };
 }
 
+/** Nobody has asked for it: where it can't be done is no matter for a warning. */
+const quietly = (part: PlanPart): PlanPart => ({
+  ...part,
+  steps: part.steps.map(step => ({ ...step, onFailure: 'debug' })),
+});
+
 const LOCALTIME = '/etc/localtime';
 
 /**
@@ -32,8 +38,7 @@ export function timezone(mode: Timezone, readOnly: boolean, tree: RootView | und
     case 'auto': {
       if (!readOnly || tree) return timezone(automaticTimezone(readOnly, tree), readOnly, tree);
       // Only when an image is mounted does it show whether there is something to mount on.
-      const bound = boundFromHost(LOCALTIME, LOCALTIME);
-      return { ...bound, steps: bound.steps.map(step => ({ ...step, onFailure: 'debug' })) };
+      return quietly(boundFromHost(LOCALTIME, LOCALTIME));
     }
     case 'delete':
       return steps(should({ do: 'remove', path: LOCALTIME }));
@@ -88,7 +93,8 @@ export function resolverConfiguration(
     // The stub's file is there exactly while systemd-resolved runs.
     const kind = hostHas(RESOLVER_FILES.stub) ? 'stub' : 'host';
     const isThere = hostHas(RESOLVER_FILES[kind]);
-    if (readOnly) return isThere ? boundFromHost(RESOLVER_FILES[kind], RESOLV_CONF) : NOTHING;
+    // What is read-only may have no file to mount on.
+    if (readOnly) return isThere ? quietly(boundFromHost(RESOLVER_FILES[kind], RESOLV_CONF)) : NOTHING;
     return resolverConfiguration({ resolvConf: isThere ? `copy-${kind}` : 'delete' }, readOnly);
   }
   const [how, kind] = resolvConf.split('-') as ['copy' | 'replace' | 'bind', keyof typeof RESOLVER_FILES];

@@ -168,6 +168,11 @@ const resolvers: Record<string, Case & { expect: string; warns?: RegExp }> = {
     options: ['--read-only'],
     expect: '-> ../run/systemd/resolve/stub-resolv.conf\n/run/systemd/resolve/stub-resolv.conf ro',
   },
+  'auto leaves a read-only tree that has none': {
+    tree: { 'etc/resolv.conf': undefined },
+    options: ['--read-only'],
+    expect: 'missing',
+  },
   'auto removes it where the host has none': { host: { 'resolv.conf': undefined }, expect: 'missing' },
   'auto with a private network': { options: ['--private-network'], expect: 'old' },
   off: { options: ['--resolv-conf=off'], expect: 'old' },
