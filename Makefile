@@ -1,13 +1,14 @@
 BUN = node_modules/.bin/bun
 PREFIX = /usr/local
 
-.PHONY: help run build test test-vm check tools bench install clean
+.PHONY: help run build portable test test-vm check tools bench install clean
 .SILENT:
 
 help:
 	echo 'make run      spawn a container from this machine'\''s own file system (as root)'
 	echo 'make build    make dist/nspawn, one file that runs by itself'
 	echo 'make install  build it and put it in $$(DESTDIR)$$(PREFIX)/bin, with a unit for systemd'
+	echo 'make portable make dist/portable, the parts for all JavaScript runtimes; npm pack does so by itself'
 	echo 'make test     check, then run all tests (as root: all of them, and install what they need)'
 	echo 'make test-vm  only the tests that want a host with systemd, in virtual machines'
 	echo 'make check    types, lint and format'
@@ -24,6 +25,11 @@ run: node_modules
 
 build: node_modules
 	$(BUN) scripts/build.ts
+
+# The parts that run in any JavaScript runtime, as JavaScript: what comes with a package may not be TypeScript there.
+portable: node_modules
+	rm -rf dist/portable
+	node_modules/.bin/tsc --project scripts/tsconfig.portable.json
 
 install: build
 	install -D -m 755 dist/nspawn $(DESTDIR)$(PREFIX)/bin/nspawn
