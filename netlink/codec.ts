@@ -277,7 +277,8 @@ export class Decoder {
 
   /** Passes over `size` bytes and returns where they start. */
   #take(size: number): number {
-    if (size > this.remaining) this.fail(`${size} bytes are needed, ${this.remaining} are left`);
+    // Not a number is none of these; less than nothing would lead back to what is not for this decoder.
+    if (!(size >= 0 && size <= this.remaining)) this.fail(`${size} bytes are needed, ${this.remaining} are left`);
     const at = this.#position;
     this.#position += size;
     return at;

@@ -152,6 +152,11 @@ test('a decoder of a part of a buffer sees nothing but that part', () => {
   const payload = map.get(4)!;
   assert.is(payload.u32(), 1);
   assert.throws(() => payload.u8(), /0 are left/);
+  for (const length of [-4, -1, Number.NaN]) {
+    for (const read of [() => payload.skip(length), () => payload.bytes(length), () => payload.part(length)]) {
+      assertMalformed(read, 8, new RegExp(`in attribute 4: ${length} bytes are needed, 0 are left$`));
+    }
+  }
 });
 
 test('bytes that were read are copies', () => {
