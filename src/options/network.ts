@@ -26,5 +26,7 @@ export function parseZone(text: string): string {
 function isInterfaceName(text: string): boolean {
   // IFNAMSIZ of <linux/if.h> is 16, with the NUL; a colon would be an alias, and % a pattern.
   if (!/^[!-~]{1,15}$/.test(text) || /[:/%]/.test(text)) return false;
-  return !['.', '..', 'all', 'default'].includes(text) && !/^\d+$/.test(text);
+  return !['.', '..', 'all', 'default'].includes(text) && !NUMBER.test(text);
 }
+/** What other programs take for an interface's index, systemd-nspawn also in hexadecimal, octal and binary. */
+const NUMBER = /^\+?(\d+|0x[\da-f]+|0o[0-7]+|0b[01]+)$/i;

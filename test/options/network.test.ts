@@ -8,7 +8,9 @@ const refuses = (parse: () => unknown) =>
 
 test('interface names are those that the kernel and its sysctl files can carry', () => {
   for (const name of ['lo', 'eth0', 'a.1', 'a'.repeat(15)]) assert.is(parseInterface(name), name);
-  const bad = ['', '.', '..', 'all', 'default', '12', 'a/b', 'a:b', 'a%d', 'a b', 'é', 'a'.repeat(16)];
+  for (const name of ['0x', '0xg', '-5', '1a', '1e3', '12.3']) assert.is(parseInterface(name), name);
+  const numbers = ['12', '007', '+5', '0x1f', '0X10', '0o7', '0b1'];
+  const bad = ['', '.', '..', 'all', 'default', 'a/b', 'a:b', 'a%d', 'a b', 'é', 'a'.repeat(16), ...numbers];
   for (const name of bad) refuses(() => parseInterface(name));
 });
 
