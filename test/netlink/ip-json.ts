@@ -57,7 +57,7 @@ const DATA: Record<string, (data: Json, names: LinkNames) => Json> = {
   macvlan: data => Object.fromEntries(((data['flags'] ?? []) as string[]).map(flag => [flag, true])),
   ipvlan: data => {
     const flags = data['flags'] as string[];
-    return Object.fromEntries((flags.length > 0 ? flags : ['bridge']).map(flag => [flag, null]));
+    return Object.fromEntries((flags.length > 0 ? flags : ['bridge']).map(flag => [flag, true]));
   },
   tun: data => ({
     user: data['owner'],
