@@ -15,7 +15,7 @@ import { entrust } from '../../syscalls/agent/janitor.ts';
 import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, LOCK, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
-import { sleep } from '../../syscalls/process.ts';
+import { getRlimit, sleep } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
 import { makeRuntimeDirectory, runtimeDirectory } from '../runtime-directory.ts';
 import { atEnd, changedIfThere, isRefusal, type Network, sending } from './network.ts';
@@ -119,28 +119,41 @@ const TRIES = [0, 300];
  */
 function removal(bridge: string, socket: number, file: number): Call[] {
   const message = encodeRequest(deleteLink(bridge), 0);
+  const portsFd = spareNumber();
   return TRIES.flatMap(pause => {
     const lock = lockNow(file);
     const open = call('openat', AT.FDCWD, `/sys/class/net/${bridge}/brif`, O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
-    const list = () => call('getdents64', PORTS_FD, { out: new Uint8Array(DOTS_SIZE) }, DOTS_SIZE);
+    const list = () => call('getdents64', portsFd, { out: new Uint8Array(DOTS_SIZE) }, DOTS_SIZE);
     const ports = list();
     return [
       ...(pause ? [sleep(pause)] : []),
       lock,
       open,
       // Its flags must be 0, as is what flock(2) returns when it has the lock.
-      call('dup3', resultOf(open), PORTS_FD, resultOf(lock)),
+      call('dup3', resultOf(open), portsFd, resultOf(lock)),
       // `.` and `..`; what comes after them is the first port.
       list(),
       ports,
-      call('close', PORTS_FD),
+      call('close', portsFd),
       // No name, as there is none to be read, means 0 bytes of an address. More bytes would be a wrong one, fewer an error.
       call('sendto', socket, message, message.length, 0, NO_ADDRESS, resultOf(ports)),
     ];
   });
 }
-/** A number of its own, which nothing has where the descriptor could not be had. */
-const PORTS_FD = 910;
+
+/**
+ * The number of a descriptor that the janitor doesn't have, so that nothing is there where the list of ports could not be
+ * had. The kernel takes the lowest that are free, and all wills together have fewer than these.
+ */
+function spareNumber(): number {
+  const { soft } = getRlimit(0, RLIMIT_NOFILE);
+  return (soft === 'infinity' || soft > MOST_FDS ? MOST_FDS : Number(soft)) - 1;
+}
+/** asm-generic/resource.h */
+const RLIMIT_NOFILE = 7;
+/** Not all that there may be: the kernel's table is as long as the highest number. */
+const MOST_FDS = 4096;
+
 /** Two of struct linux_dirent64: 19 bytes and a name, rounded up to 8. getdents(2) */
 const DOTS_SIZE = 48;
 /** struct sockaddr_storage, of a family that netlink does not know. */

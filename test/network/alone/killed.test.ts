@@ -7,7 +7,7 @@ import { call } from '../../../syscalls/call.ts';
 import { AT, LOCK, O } from '../../../syscalls/constants.ts';
 import { owned } from '../../../syscalls/fd.ts';
 import { perform } from '../../../syscalls/syscall.ts';
-import { shell, startNspawn } from '../../cli/support.ts';
+import { NSPAWN, shell, startNspawn } from '../../cli/support.ts';
 import { eventually } from '../../console/support.ts';
 import { needs, root } from '../../support/needs.ts';
 import { busybox } from '../../support/tree.ts';
@@ -18,8 +18,8 @@ const zone = unique('z');
 const bridge = `vz-${zone}`;
 
 /** Kills nspawn with SIGKILL while its payload runs; resolves once its janitor has done all it does. */
-async function kill(words: string[], before: () => void = () => {}): Promise<void> {
-  const nspawn = startNspawn(shell('echo ready; exec sleep 1000', '--console=pipe', ...words));
+async function kill(words: string[], before: () => void = () => {}, command = NSPAWN): Promise<void> {
+  const nspawn = startNspawn(shell('echo ready; exec sleep 1000', '--console=pipe', ...words), { command });
   await nspawn.until('ready');
   const janitor = childrenOf(nspawn.child.pid!).find(pid => nameOf(pid) === 'nspawn-janitor')!;
   assert.ok(janitor, 'there is no janitor');
@@ -47,6 +47,12 @@ function nameOf(pid: number): string | undefined {
 it('its links and its zone are gone when the janitor has ended', async () => {
   await kill(['-M', unique('m'), `--network-zone=${zone}`, `--network-veth-extra=${unique('x')}`]);
   assert.equal(hostLinks(bridge, `vb-${unique('m')}`, unique('x')), {});
+});
+
+it('the same where there may be few descriptors', async () => {
+  const few = ['sh', '-c', 'ulimit -n 300; exec "$@"', 'sh', ...NSPAWN];
+  await kill(['-M', unique('m'), `--network-zone=${zone}`], undefined, few);
+  assert.equal(hostLinks(bridge, `vb-${unique('m')}`), {});
 });
 
 it('a lent interface comes back from a user namespace', async () => {
