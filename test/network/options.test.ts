@@ -49,9 +49,21 @@ const REFUSED: Record<string, [SpawnOptions, RegExp]> = {
     { networkVethExtra: ['lo:x'] },
     /^making a veth link from lo .*: cannot create veth link lo: File exists \(EEXIST\)$/,
   ],
-  'a name that the container has already': [
+  'a name that two interfaces of the container would have': [
     { networkVeth: true, networkVethExtra: [`${unique('x')}:host0`] },
-    /^making a veth link from .* to host0 .*: File exists \(EEXIST\)$/,
+    /^the container would have two interfaces host0$/,
+  ],
+  'the same, where one is moved': [
+    { networkInterfaces: [`${MISSING}:a`], networkMacvlans: [`${MISSING}:a`] },
+    /^the container would have two interfaces a$/,
+  ],
+  'a name that two links of the host would have': [
+    { networkVeth: true, networkVethExtra: [`ve-${unique('m')}:x`] },
+    new RegExp(`^the host would have two interfaces ve-${unique('m')}$`),
+  ],
+  'an interface that is to be moved twice': [
+    { networkInterfaces: ['lo:a', 'lo:b'] },
+    /^an interface can be moved once only: lo$/,
   ],
   'a namespace that is not there': [
     { networkNamespacePath: '/no/such' },

@@ -45,7 +45,7 @@ it('a veth link, on a bridge or in a zone', async () => {
 
 it('all kinds, in the order of systemd-nspawn, with addresses by their places', async () => {
   const lines = await interfaces({
-    networkIpvlans: ['a', 'b:c'],
+    networkIpvlans: ['a', 'b:d'],
     networkMacvlans: ['a', 'b:c'],
     networkVethExtra: ['x', 'y:z', 'v:'],
     networkVeth: true,
@@ -63,7 +63,7 @@ it('all kinds, in the order of systemd-nspawn, with addresses by their places', 
     `making a macvlan mv-a (${mac('macvlan', 0)}) on a for the container`,
     `making a macvlan c (${mac('macvlan', 1)}) on b for the container`,
     'making an ipvlan iv-a on a for the container',
-    'making an ipvlan c on b for the container',
+    'making an ipvlan d on b for the container',
   ]);
 });
 
