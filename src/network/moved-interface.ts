@@ -1,5 +1,5 @@
 /** Interfaces of the host that are lent to a container. */
-import { getLink, setLink } from '../../netlink/index.ts';
+import { deleteAltNames, dumpLinks, getLink, setLink } from '../../netlink/index.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { AT, O } from '../../syscalls/constants.ts';
 import { owned } from '../../syscalls/fd.ts';
@@ -41,11 +41,21 @@ export function moveInterface(action: Extract<InterfaceAction, { do: 'move inter
     ]),
   );
   atEnd(network, givingBack, () => {
+    dropTakenAltNames(host, container, index);
     const found = giveBack(container, index, home.fd, oldName);
     if (found !== oldName) log.warn(`the network interface ${oldName} ${found}`);
   });
   undo.move();
   if (action.name !== oldName) container.connection.execute(setLink(index, { name: action.name }));
+}
+
+/** The container may have given it further names; since Linux 6.6 none goes where another interface has that name. */
+function dropTakenAltNames(host: Side, container: Side, index: number): void {
+  const link = container.connection.dump(dumpLinks()).find(each => each.index === index);
+  if (!link?.altNames) return;
+  const taken = new Set(host.connection.dump(dumpLinks()).flatMap(({ name, altNames = [] }) => [name, ...altNames]));
+  const dropped = link.altNames.filter(name => taken.has(name));
+  if (dropped.length > 0) container.connection.execute(deleteAltNames(index, dropped));
 }
 
 /** Returns its name, or why it doesn't have it. Throws as Connection.execute does. */

@@ -1,12 +1,12 @@
 /** Interfaces of the host that are lent to a container come back with their names. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { deleteLink, getLink, newLink, setLink, setLinkUp } from '../../netlink/index.ts';
+import { addAltNames, deleteLink, getLink, newLink, setLink, setLinkUp } from '../../netlink/index.ts';
 import type { SpawnOptions } from '../../src/index.ts';
 import { run, startError, unchanging } from '../container/support.ts';
 import { needs, root } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
-import { host, hostLinks, isGone, linksInside, start, unique } from './support.ts';
+import { host, hostLinks, inside, isGone, linksInside, start, unique } from './support.ts';
 
 const it = needs([root, busybox]);
 const [lent, other] = [unique('a'), unique('b')];
@@ -80,6 +80,21 @@ it('comes back with its name when the container has given it another', () =>
       [],
     );
     assert.is(hostLinks(lent)[lent]?.address, address);
+  }));
+
+it('comes back without those further names that the host has by then', () =>
+  withPair(async address => {
+    const [free, theirs] = [unique('free'), unique('theirs')];
+    using connection = host();
+    connection.execute(addAltNames(other, [theirs]));
+    {
+      await using container = await start({ networkInterfaces: [lent] });
+      using namespace = inside(container);
+      using within = namespace.connect();
+      within.execute(addAltNames(lent, [free, theirs, 'lo'.repeat(9)]));
+    }
+    const back = hostLinks(lent)[lent];
+    assert.equal([back?.address, back?.altNames], [address, [free, 'lo'.repeat(9)]]);
   }));
 
 it('comes back with another name when its own is taken, and that is said', () =>
