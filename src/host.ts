@@ -5,11 +5,9 @@
 import { allowing, call } from '../syscalls/call.ts';
 import { AT, O, S } from '../syscalls/constants.ts';
 import { owned } from '../syscalls/fd.ts';
-import { type FileStatus, fileType, readAll, statusOfPath } from '../syscalls/file.ts';
+import { type FileStatus, fileType, readAll, readLinkIn, statusOfPath } from '../syscalls/file.ts';
 import { perform, syscall } from '../syscalls/syscall.ts';
 
-/** Longest path and symlink target, linux/limits.h PATH_MAX */
-const PATH_MAX = 4096;
 /** Files that are read whole are configuration and lists of the kernel's. */
 const LARGEST_FILE = 16 << 20;
 
@@ -22,7 +20,9 @@ export function hostStatus(path: string): FileStatus | undefined {
   return perform(allowing(look, ...NOTHING_THERE)) < 0 ? undefined : status();
 }
 
-export const hostHas = (path: string): boolean => perform(allowing(statusOfPath(path).call, ...NOTHING_THERE)) >= 0;
+/** Whether a path leads to something. Throws SyscallError. */
+export const hostHas = (path: string): boolean =>
+  perform(allowing(call('faccessat', AT.FDCWD, path, F_OK), ...NOTHING_THERE)) === 0;
 export const isDirectory = ({ mode }: FileStatus): boolean => fileType(mode) === S.IFDIR;
 
 const may = (path: string, how: number): boolean =>
@@ -34,6 +34,7 @@ export const mayList = (path: string): boolean => may(path, R_OK | X_OK);
 /** Whether this process may write to a file or directory. */
 export const mayWrite = (path: string): boolean => may(path, W_OK);
 /** unistd.h */
+const F_OK = 0;
 const R_OK = 4;
 const W_OK = 2;
 const X_OK = 1;
@@ -48,10 +49,9 @@ export function canonicalPath(path: string): string | undefined {
 
 /** A symlink's target; undefined when there is none. Throws SyscallError. */
 export function readLink(path: string): string | undefined {
-  const target = new Uint8Array(PATH_MAX);
-  const read = call('readlinkat', AT.FDCWD, path, { out: target }, target.length);
+  const { call: read, target } = readLinkIn(AT.FDCWD, path);
   const length = perform(allowing(read, ...NOTHING_THERE, 'EINVAL'));
-  return length < 0 ? undefined : Buffer.from(target.buffer, 0, length).toString();
+  return length < 0 ? undefined : target(length);
 }
 
 /** A file's bytes. Throws SyscallError. */

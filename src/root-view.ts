@@ -1,9 +1,19 @@
 /** A directory tree that is not trusted, looked at from outside: nothing in it leads out of it. */
-
+import { allowing } from '../syscalls/call.ts';
 import { O, S } from '../syscalls/constants.ts';
+import { errnoNumber } from '../syscalls/errno.ts';
 import { type OwnedFd, owned } from '../syscalls/fd.ts';
-import { type FileStatus, fileStatus, fileType, openInRoot, readAll, splitPath, typeName } from '../syscalls/file.ts';
-import { perform, SyscallError, syscall } from '../syscalls/syscall.ts';
+import {
+  type FileStatus,
+  fileStatus,
+  fileType,
+  openInRoot,
+  readAll,
+  readLinkIn,
+  splitPath,
+  typeName,
+} from '../syscalls/file.ts';
+import { perform, syscall } from '../syscalls/syscall.ts';
 import { readLink } from './host.ts';
 
 /** Files larger than this are not configuration: nothing that is read from a tree comes near. */
@@ -33,6 +43,7 @@ export interface RootView extends TreeView, OwnedFd {
 export const NOTHING_THERE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
 /** How often a path is looked up again. */
 const MOST_TRIES = 1000;
+const EAGAIN = errnoNumber('EAGAIN');
 
 /** Looks at the tree below `directory`, a path of the host. Throws SyscallError. */
 export function viewRoot(directory: string): RootView {
@@ -41,15 +52,12 @@ export function viewRoot(directory: string): RootView {
 
 function viewFd(root: number): RootView {
   const openPath = (path: string, flags: number): OwnedFd | undefined => {
+    const open = openInRoot(root, path, flags);
     for (let tries = 1; ; tries++) {
-      try {
-        return owned(perform(openInRoot(root, path, flags)));
-      } catch (error) {
-        if (!(error instanceof SyscallError)) throw error;
-        if (NOTHING_THERE.includes(error.code)) return undefined;
-        // A rename or mount anywhere on the machine while a `..` was resolved: openat2(2).
-        if (error.code !== 'EAGAIN' || tries >= MOST_TRIES) throw error;
-      }
+      // EAGAIN: a rename or mount anywhere on the machine while a `..` was resolved, see openat2(2).
+      const fd = perform(allowing(open, ...NOTHING_THERE, ...(tries < MOST_TRIES ? ['EAGAIN'] : [])));
+      if (fd >= 0) return owned(fd);
+      if (fd !== -EAGAIN) return undefined;
     }
   };
   return {
@@ -81,15 +89,10 @@ function viewFd(root: number): RootView {
       const { parent, name } = splitPath(path);
       using directory = openPath(parent, O.PATH | O.DIRECTORY);
       if (!directory) return undefined;
-      const target = new Uint8Array(4096);
-      try {
-        const length = syscall('readlinkat', directory.fd, name, { out: target }, target.length);
-        return Buffer.from(target.buffer, 0, length).toString();
-      } catch (error) {
-        // EINVAL: there is something, but no symlink.
-        if (error instanceof SyscallError && [...NOTHING_THERE, 'EINVAL'].includes(error.code)) return undefined;
-        throw error;
-      }
+      const { call: read, target } = readLinkIn(directory.fd, name);
+      // EINVAL: there is something, but no symlink.
+      const length = perform(allowing(read, ...NOTHING_THERE, 'EINVAL'));
+      return length < 0 ? undefined : target(length);
     },
   };
 }

@@ -50,9 +50,16 @@ const POLLIN = 1;
  * if that takes longer than this many seconds. Nothing else goes on in this thread meanwhile. Throws SyscallError.
  */
 export function readableWithin(fd: number, seconds: number): boolean {
-  // struct pollfd: the descriptor; the events, and above them those that happened.
-  const poll = new Int32Array([fd, POLLIN]);
-  // struct timespec. The kernel keeps what is left in it, for when a signal interrupts.
-  const time = new BigInt64Array([BigInt(Math.floor(seconds)), BigInt(Math.floor((seconds % 1) * 1e9))]);
-  return syscall('ppoll', { out: new Uint8Array(poll.buffer) }, 1, { out: new Uint8Array(time.buffer) }, null, 0) > 0;
+  poll[0] = fd;
+  // The upper halves stay 0.
+  time[0] = Math.floor(seconds);
+  time[2] = Math.floor((seconds % 1) * 1e9);
+  return syscall('ppoll', POLL, 1, TIME, null, 0) > 0;
 }
+
+/** struct pollfd: the descriptor; the events, and above them those that happened. Made once, as buffers take long to make. */
+const poll = new Int32Array([0, POLLIN]);
+const POLL = { out: new Uint8Array(poll.buffer) };
+/** struct timespec: seconds, nanoseconds. The kernel keeps what is left in it, for when a signal interrupts. */
+const time = new Int32Array(4);
+const TIME = { out: new Uint8Array(time.buffer) };

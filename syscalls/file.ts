@@ -178,17 +178,29 @@ export const deviceNumber = (major: number, minor: number): number =>
 
 /** Reads a descriptor to its end. Throws SyscallError, or an Error when there are more than `limit` bytes. */
 export function readAll(fd: number, limit: number): Buffer {
-  const chunks: Uint8Array[] = [];
-  let total = 0;
+  let all = Buffer.alloc(0);
+  page ??= Buffer.allocUnsafeSlow(PAGE);
   for (;;) {
-    const chunk = new Uint8Array(Math.max(CHUNK, total));
+    // Most of what is read is short; each further read doubles.
+    const chunk = all.length < PAGE ? page : Buffer.allocUnsafeSlow(all.length);
     const length = syscall('read', fd, { out: chunk }, chunk.length);
-    if (length === 0) return Buffer.concat(chunks);
-    chunks.push(chunk.subarray(0, length));
-    total += length;
-    if (total > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
+    if (length === 0) return all;
+    all = Buffer.concat([all, chunk.subarray(0, length)]);
+    if (all.length > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
   }
 }
 
-/** Most of what is read is short; each further read doubles. */
-const CHUNK = 4096;
+/** Longest symlink target, linux/limits.h PATH_MAX, and the kernel's usual piece of a file of /proc. */
+const PAGE = 4096;
+/** What is read before it is copied: a buffer of this size takes longer to make than a call to the kernel. */
+let page: Buffer | undefined;
+
+/** readlinkat(2) of `name` in a directory. `target` is to be asked right after the call, for how long its result is. */
+export function readLinkIn(at: number, name: string): { call: Call; target: (length: number) => string } {
+  page ??= Buffer.allocUnsafeSlow(PAGE);
+  const target = page;
+  return {
+    call: call('readlinkat', at, name, { out: target }, PAGE),
+    target: length => target.toString('utf8', 0, length),
+  };
+}

@@ -189,11 +189,14 @@ export function setRlimit(resource: number, soft: LimitValue, hard: LimitValue, 
 
 /** A process's resource limit; 0 is this process. Throws SyscallError. */
 export function getRlimit(pid: number, resource: number): { soft: LimitValue; hard: LimitValue } {
-  const limits = new BigUint64Array(2);
-  syscall('prlimit64', pid, resource, null, { out: new Uint8Array(limits.buffer) });
-  const [soft, hard] = [...limits].map((limit): LimitValue => (limit === INFINITY ? 'infinity' : limit));
-  return { soft: soft!, hard: hard! };
+  syscall('prlimit64', pid, resource, null, LIMITS);
+  return { soft: limitValue(limits[0]!), hard: limitValue(limits[1]!) };
 }
+
+const limitValue = (limit: bigint): LimitValue => (limit === INFINITY ? 'infinity' : limit);
+/** struct rlimit64. Made once, as buffers take long to make, and a container asks often. */
+const limits = new BigUint64Array(2);
+const LIMITS = { out: new Uint8Array(limits.buffer) };
 
 /** sched_setaffinity for the caller; `cpus` are CPU numbers. */
 export function setAffinity(cpus: readonly number[]): Call {

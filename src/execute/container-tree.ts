@@ -2,7 +2,7 @@
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, O, SEEK } from '../../syscalls/constants.ts';
-import { type FileStatus, openInRoot, splitPath, statusOf } from '../../syscalls/file.ts';
+import { type FileStatus, openInRoot, readLinkIn, splitPath, statusOf } from '../../syscalls/file.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import type { Plan } from '../plan/steps.ts';
 import { checkReadable, containerView, NOTHING_THERE, type TreeView, textIn } from '../root-view.ts';
@@ -43,13 +43,12 @@ export function agentView(agent: Agent): TreeView {
       }),
     readLink(path) {
       const { parent, name } = splitPath(path);
-      const target = new Uint8Array(4096);
-      const length = opened(parent, O.PATH | O.DIRECTORY, fd => {
-        const read = call('readlinkat', fd, name, { out: target }, target.length);
+      return opened(parent, O.PATH | O.DIRECTORY, fd => {
+        const { call: read, target } = readLinkIn(fd, name);
         // EINVAL: there is something, but no symlink.
-        return agent.run([allowing(read, ...NOTHING_THERE, 'EINVAL')])[0]!;
+        const [length] = agent.run([allowing(read, ...NOTHING_THERE, 'EINVAL')]);
+        return length! < 0 ? undefined : target(length!);
       });
-      return length === undefined || length < 0 ? undefined : Buffer.from(target.buffer, 0, length).toString();
     },
     // It is the agent's.
     [Symbol.dispose]() {},
