@@ -31,9 +31,9 @@ export async function openEphemeralImage(
   const overlayOf = (wanted: FileSystem): EphemeralRoot => {
     const known = overlays.get(wanted.offset);
     if (known) return known;
-    using lower = image.mount(wanted);
-    if (overlays.size === 0) owners = settle?.(lower.fd);
-    const made = (held ?? opening).use(overlayRoot(lower.fd, places, log, owners));
+    using first = settle && image.mount(wanted);
+    if (overlays.size === 0 && first) owners = settle?.(first.fd);
+    const made = (held ?? opening).use(overlayRoot(() => image.mount(wanted), places, log, owners));
     overlays.set(wanted.offset, made);
     return made;
   };

@@ -1,7 +1,7 @@
 /** The root of --ephemeral: what is written to it goes with it, and the tree that it is made of stays as it is. */
 import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
 import { isSubvolume } from '../../syscalls/btrfs.ts';
-import { allowing, call, resultOf } from '../../syscalls/call.ts';
+import { allowing, type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, O, S } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { type FileStatus, fileStatus, openBelow, openInRoot } from '../../syscalls/file.ts';
@@ -61,35 +61,38 @@ export function makeEphemeralRoot(path: string, log: Logger, owners: OtherOwners
   using made = new DisposableStack();
   // What is below an overlay must not change.
   made.use(lockTree(path, 'shared'));
-  using lower = owned(passableFd(perform(cloneTree(original.fd, '', { recursive: false }))));
-  const root = made.use(overlayRoot(lower.fd, path === '/' ? [] : [beside], log, owners, path));
+  const lower = () => owned(passableFd(perform(cloneTree(original.fd, '', { recursive: false }))));
+  const root = made.use(overlayRoot(lower, path === '/' ? [] : [beside], log, owners, path));
   const held = made.move();
   return { ...root, [Symbol.dispose]: () => held.dispose() };
 }
 
 /**
- * Makes an ephemeral root of a detached mount, `lower`: an overlay whose upper layer is in the first of the directories
- * `places` that can have one, or in /var/tmp. Those that lie in `tree`, which `lower` is a mount of, are hidden in it.
- * Throws an Error.
+ * Makes an ephemeral root of a detached mount, which `lower` makes: an overlay whose upper layer is in the first of the
+ * directories `places` that can have one, or in /var/tmp. Those that lie in `tree`, which it is a mount of, are hidden
+ * in it. Throws an Error.
  */
 export function overlayRoot(
-  lower: number,
+  lower: () => OwnedFd,
   places: readonly string[],
   log: Logger,
   owners: OtherOwners | undefined,
   tree?: string,
 ): EphemeralRoot {
-  // A mount is mapped once, also if what it was for has to be tried elsewhere.
-  const original = fileStatus(lower);
-  let isMapped = false;
+  // Each place gets one of its own, as it is used up where an overlay can't be mounted after all. All stay open, as the
+  // device of a disk image goes with the last one.
+  using mounts = new DisposableStack();
   return inFirstOf(places, log, (directory, place) => {
-    using upper = makeUpper(directory, lower, original);
-    if (tree !== undefined) hide(directory, place, tree, lower, upper.fd);
-    if (!isMapped) owners?.map(lower);
-    isMapped = true;
-    return mountOverlay(directory, lower, place, owners);
+    const { fd } = mounts.use(lower());
+    using upper = makeUpper(directory, fd, fileStatus(fd));
+    if (tree !== undefined) hide(directory, place, tree, fd, upper.fd);
+    owners?.map(fd);
+    return mountOverlay(directory, fd, place, owners);
   });
 }
+
+/** Why there is no overlay with its upper layer in some place. */
+class NoOverlayError extends Error {}
 
 type Make = (directory: HiddenDirectory, place: string) => EphemeralRoot;
 
@@ -120,7 +123,7 @@ function tryInEach(
       const held = made.move();
       return { ...root, [Symbol.dispose]: () => held.dispose() };
     } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
+      if (!(error instanceof SyscallError || error instanceof NoOverlayError)) throw error;
       failures.push(`in ${place}: ${error.message}`);
     }
   }
@@ -191,21 +194,37 @@ function mountOverlay(
 ): EphemeralRoot {
   using made = new DisposableStack();
   using above = owned(passableFd(perform(cloneTree(directory.fd, '', { recursive: false }))));
-  // An overlay can't be shown with other owners, but its layers can.
-  owners?.map(above.fd, place);
+  mapUpper(above.fd, place, owners);
   const agent = made.use(startAgent({ namespaces: CLONE.NEWNS, fds: [lower, above.fd], dieWithParent: true }));
   const upper = { fd: above.fd, directory: UPPER, work: WORK };
   const { calls, made: mount } = makeOverlay({ lower: [lower], upper, options: VOLATILE });
   // What the overlay makes for itself must have an owner that can be shown.
   const before = [makeAllSlaves, ...(owners ? actAs(owners.root) : []), ...calls];
-  const overlay = agent.run(before)[before.indexOf(mount)]!;
-  agent.run(enterRoot(overlay));
+  agent.run(enterRoot(runOverlay(agent, before)[before.indexOf(mount)]!));
   const held = made.move();
   return {
     view: () => containerView(agent.pid),
     clone: (path, recursive) => cloneInAgent(agent, path, recursive),
     [Symbol.dispose]: () => held.dispose(),
   };
+}
+
+/** An overlay can't be shown with other owners, but its layers can. */
+function mapUpper(mount: number, place: string, owners: OtherOwners | undefined): void {
+  try {
+    owners?.map(mount, place);
+  } catch (error) {
+    throw new NoOverlayError((error as Error).message, { cause: error });
+  }
+}
+
+function runOverlay(agent: Agent, calls: readonly Call[]): number[] {
+  try {
+    return agent.run(calls);
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.code !== 'EINVAL') throw error;
+    throw new NoOverlayError("its file system can't have the upper layer of this overlay", { cause: error });
+  }
 }
 
 function cloneInAgent(agent: Agent, path: string, recursive: boolean): OwnedFd {

@@ -19,6 +19,7 @@ import { spawn } from '../../src/index.ts';
 import { NSPAWN, nspawn } from '../cli/support.ts';
 import { eventually } from '../console/support.ts';
 import { commandLine, idle, run, shell, startError } from '../container/support.ts';
+import { busyboxDisk } from '../image/images.ts';
 import { needs, root, tool } from '../support/needs.ts';
 import { busybox } from '../support/tree.ts';
 import { fingerprint, hiddenIn, place } from './support.ts';
@@ -202,6 +203,31 @@ checkMounts('where nothing can be beside the tree, what is written is in /var/tm
     /^making a writable layer over the root directory: in .*EROFS.*; in \/var\/tmp: .*EROFS/,
   );
   assert.is(refused.status, 1);
+});
+
+/** Puts an overlay in the place of a directory: no other one can have its upper layer there. */
+const overlaid = (path: string) =>
+  `mount -t tmpfs none /mnt; mkdir /mnt/u /mnt/w; mount -t overlay none -o lowerdir=${path},upperdir=/mnt/u,workdir=/mnt/w ${path}`;
+
+checkMounts('nor where a file system beside the tree, or the image, can have no upper layer', () => {
+  using at = place();
+  const image = busyboxDisk(join(at.path, 'disk.raw'));
+  const before = `${overlaid(at.path)}; mount -t tmpfs none /var/tmp`;
+  const words = ['--timezone=off', '--resolv-conf=off', '/bin/sh', '-c', 'echo x >/x; cat /x'];
+  for (const source of [
+    ['-D', at.tree],
+    ['-i', image],
+    ['-U', '-i', image],
+  ]) {
+    const { stdout, stderr } = commandLine(before, '-x', ...source, ...words);
+    assert.equal([stdout, stderr], ['x', ''], source.join(' '));
+  }
+  const nowhere = `${before}; mount --bind ${at.path} /var/tmp`;
+  assert.is(
+    commandLine(nowhere, '-x', '-D', at.tree, ...words).stderr,
+    `making a writable layer over the root directory: in ${at.path}: its file system can't have the upper layer of this overlay; in /var/tmp: its file system can't have the upper layer of this overlay`,
+  );
+  assert.equal(readdirSync(at.path).sort(), ['disk.raw', 'tree']);
 });
 
 check('what was left by a killed run is removed by the next one, and by --cleanup; nothing else is', async () => {
