@@ -1,6 +1,7 @@
 /**
  * From what is on a disk to what would be mounted where, and why not: the Discoverable Partitions Specification (UAPI
- * group) as systemd-nspawn 252 follows it. Pure; nothing is read or mounted here.
+ * group) as systemd-nspawn 252 follows it, but for /var, which that mounts whosever it is. Pure; nothing is read or
+ * mounted here.
  */
 import type { Architecture, Designator, Flag, SuperblockType } from '../../gpt/index.ts';
 import { type Candidate, candidatesOf } from './candidates.ts';
@@ -63,7 +64,7 @@ export interface NotMounted extends Part {
 
 export type MountedDesignator = keyof typeof MOUNTS;
 
-/** In the order of mounting. The options are those of systemd-nspawn: on the ESP no symlinks, programs or other users. */
+/** In the order of mounting. Boot partitions are for firmware and root: no symlinks, programs or other users. */
 const MOUNTS = {
   root: { mountPoint: '/', options: ['nodev'] },
   usr: { mountPoint: '/usr', options: ['nodev'] },

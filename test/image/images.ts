@@ -102,6 +102,8 @@ export interface PartitionMade {
   /** By default, an empty one with a file that has the partition's type for its name. */
   tree?: string;
   attributes?: PartitionDescription['attributes'];
+  /** The partition's own GUID; only with a table of our own. */
+  id?: string;
   /** In MiB. */
   size?: number;
 }
@@ -140,7 +142,7 @@ function place(partitions: readonly PartitionMade[]): Placed[] {
 
 function treeWith(directory: string, name: string): string {
   const tree = join(directory, `tree of ${name}`);
-  mkdirSync(tree);
+  mkdirSync(tree, { recursive: true });
   closeSync(openSync(join(tree, name), 'w'));
   return tree;
 }
@@ -158,7 +160,12 @@ function writeTable(path: string, placed: readonly Placed[], { sectorSize = 512,
         encodeGpt({
           size,
           sectorSize,
-          partitions: placed.map(({ type, size, attributes = 0n }) => ({ type, size: size * MIB, attributes })),
+          partitions: placed.map(({ type, size, attributes = 0n, id }) => ({
+            type,
+            size: size * MIB,
+            attributes,
+            ...(id !== undefined && { id }),
+          })),
         }),
       );
       return;
