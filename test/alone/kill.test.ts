@@ -50,6 +50,7 @@ const VARIANTS = [
     'ephemeral',
     'ephemeral, with users of its own',
     'template',
+    'template, on btrfs',
     'ephemeral, on btrfs',
   ],
 ];

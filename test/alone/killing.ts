@@ -61,13 +61,18 @@ function onTree(): () => string[] {
   return () => writing(tree);
 }
 
+/** A btrfs of its own, mounted there. */
+function btrfsAt(point: string): void {
+  mkdirSync(point);
+  const script = 'truncate -s 1G "$1.img" && mkfs.btrfs -q "$1.img" 2>/dev/null && mount -o loop "$1.img" "$1"';
+  execFileSync('sh', ['-c', script, 'sh', point]);
+}
+
 /** The same as a subvolume, mounted by itself: what is left is in it, and there is a subvolume for each snapshot. */
 function onSubvolume(): () => string[] {
   const point = '/tmp/subvolume';
-  mkdirSync(point);
-  const script =
-    'truncate -s 300M "$1.img" && mkfs.btrfs -q "$1.img" 2>/dev/null && mount -o loop "$1.img" "$1" && cp -a "$2/." "$1"';
-  execFileSync('sh', ['-c', script, 'sh', point, busyboxTree()]);
+  btrfsAt(point);
+  execFileSync('cp', ['--archive', `${busyboxTree()}/.`, point]);
   return () => writing(point);
 }
 
@@ -76,11 +81,11 @@ const FILES = 3000;
 
 /** Each start makes a directory of its own, of a template that it takes a while to copy. */
 function onCopy(): () => string[] {
-  const template = '/tmp/template';
+  const template = join(COPIES, 'template');
+  mkdirSync(COPIES, { recursive: true });
   execFileSync('cp', ['--archive', busyboxTree(), template]);
   mkdirSync(join(template, 'many'));
   for (let i = 0; i < FILES; i++) writeFileSync(join(template, 'many', `${i}`), `${i}`);
-  mkdirSync(COPIES);
   let copies = 0;
   return () => [...options(join(COPIES, `${copies++}`), `--template=${template}`), '--', '/bin/sh', '-c', PAYLOAD];
 }
@@ -91,7 +96,19 @@ function halfCopies(): string[] {
     /^\d+$/.test(name) &&
     readdirSync(join(COPIES, name, 'many')).length === FILES &&
     existsSync(join(COPIES, name, 'var'));
-  return readdirSync(COPIES).filter(name => !isWhole(name));
+  return readdirSync(COPIES).filter(name => name !== 'template' && !isWhole(name));
+}
+
+/** On btrfs, where copies are subvolumes that share what is in files. */
+function onBtrfsCopy(): () => string[] {
+  btrfsAt(COPIES);
+  return onCopy();
+}
+
+/** On btrfs each whole copy is a subvolume, and nothing else is. */
+function subvolumesBesideCopies(): string[] {
+  const lines = execFileSync('btrfs', ['subvolume', 'list', COPIES], { encoding: 'utf8' }).split('\n').filter(Boolean);
+  return lines.filter(line => !/ path \d+$/.test(line));
 }
 
 /** Give the words of a command line; those that run at a time are told apart by a number, as they may need a tree each. */
@@ -113,6 +130,7 @@ const VARIANTS: Record<string, () => (at: number) => string[]> = {
   },
   'ephemeral, on btrfs': onSubvolume,
   template: onCopy,
+  'template, on btrfs': onBtrfsCopy,
   terminal: () => () => running('--read-only', '--console=interactive'),
   image: () => at => [
     '-i',
@@ -232,15 +250,20 @@ const LEASES = '/run/systemd/nspawn-uid';
 const leases = () => (existsSync(LEASES) ? readdirSync(LEASES) : []);
 for (let tries = 0; tries < 200 && leases().length > 0; tries++) await setTimeout(50);
 result.lost.push(...leases());
-if (variant === 'template') {
+if (variant.startsWith('template')) {
   for (let tries = 0; tries < 200 && halfCopies().length > 0; tries++) await setTimeout(50);
   result.lost.push(...halfCopies());
+  if (variant.includes('btrfs')) {
+    result.lost.push(...subvolumesBesideCopies());
+    // A janitor's successor may not have closed it yet.
+    execFileSync('umount', ['--lazy', COPIES]);
+  }
 }
 if (variant.startsWith('ephemeral')) {
   const tree = words(0)[words(0).indexOf('-D') + 1]!;
   // The last to be killed may be at it still.
   for (let tries = 0; tries < 200 && leftIn(tree).length > 0; tries++) await setTimeout(50);
   result.lost.push(...leftIn(tree));
-  if (variant.includes('btrfs')) execFileSync('umount', [tree]);
+  if (variant.includes('btrfs')) execFileSync('umount', ['--lazy', tree]);
 }
 console.log(JSON.stringify(result));
