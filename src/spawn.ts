@@ -155,6 +155,7 @@ export async function spawnOn(
 ): Promise<Container> {
   const hasTerminal = stdio === 'pty' || (typeof stdio === 'object' && 'console' in stdio);
   const image = await imageOf(options);
+  if (image?.warning !== undefined) logger.warn(image.warning);
   const plan = await planContainer(options, hasTerminal ? 'pty' : 'streams', image);
 
   const { notifySocket, notifyReady } = impliedOptions(options);

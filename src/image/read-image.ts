@@ -5,7 +5,7 @@ import { AT, BLK, W_OK } from '../../syscalls/constants.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import type { ContainerOptions } from '../options.ts';
 import type { PlanPart } from '../plan/steps.ts';
-import { readDisk } from './disk.ts';
+import { type Disk, readDisk } from './disk.ts';
 import { dissect, type Mount } from './dissect.ts';
 import { thisHost } from './host.ts';
 import { type ImageFile, openImageFile } from './image-file.ts';
@@ -21,6 +21,8 @@ export interface Image {
   personality?: string | undefined;
   /** A line for each partition that is not mounted, and why. */
   notMounted: string[];
+  /** What is wrong with it, although it can be used. */
+  warning?: string;
   /** The host objects and steps that make it a container's root. */
   rootMounts(options: Pick<ContainerOptions, 'readOnly' | 'volatile' | 'ephemeral'>): PlanPart;
 }
@@ -37,11 +39,13 @@ export async function readImage(path: string): Promise<Image> {
     const mounts = all.filter(({ number }) => !leftOut.some(each => each.number === number));
     const notMounted = [...others, ...leftOut];
     const canWrite = isWritable(file, path);
+    const fault = damage(disk);
     const dissected = { path, isDevice: file.isDevice, disk, mounts };
     return {
       path,
       isReadOnly: !canWrite || mounts.every(({ readOnly }) => readOnly),
       personality,
+      ...(fault !== undefined && { warning: `the image ${path}: ${fault}` }),
       notMounted: notMounted.map(({ number, reason }) => `partition ${number}: ${reason}`),
       rootMounts: ({ readOnly = false, volatile = 'no', ephemeral = false }) =>
         // Whatever the volatile mode is, nothing on disk changes: systemd-nspawn(1), --volatile=.
@@ -50,6 +54,12 @@ export async function readImage(path: string): Promise<Image> {
   } catch (error) {
     throw new Error(`reading the image ${path}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** Why its backup was read instead of the partition table, which is to be repaired before that is damaged, too. */
+function damage({ table }: Disk): string | undefined {
+  if (table?.kind !== 'gpt' || table.copy === 'primary') return undefined;
+  return `the backup copy of its partition table was read: ${table.faults[0]}`;
 }
 
 /** What firmware boots from: the one file system that everybody's images have and no FUSE program knows. */

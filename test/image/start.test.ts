@@ -66,6 +66,20 @@ it('the image is free when the container has ended, so that the next one can hav
   assert.is(await shell(image, 'wc -l </home/written'), '5');
 });
 
+it('a damaged partition table is a warning, as long as there is the backup', async () => {
+  const image = busyboxDisk(at('damaged.raw'));
+  const file = openSync(image, 'r+');
+  writeSync(file, Uint8Array.of(9), 0, 1, 512 + 8);
+  closeSync(file);
+  const { status, stdout, log } = await run({ ...off, image, command: ['/bin/ls', '/home'] });
+  assert.equal([status, stdout], [0, 'home\nlost+found']);
+  const fault = 'the backup copy of its partition table was read: primary copy: the checksum of the header is ';
+  const warnings = log.filter(line => line.startsWith('warn'));
+  assert.is(warnings.length, 1);
+  assert.ok(warnings[0]!.startsWith(`warn: the image ${image}: ${fault}`), warnings[0]);
+  await assertReleased(image);
+});
+
 it('a start that fails lets go of the image, too', async () => {
   const image = busyboxDisk(at('failing.raw'));
   await startError({ ...off, image, command: ['/no/such'] });
