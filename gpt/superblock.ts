@@ -27,6 +27,8 @@ export const USAGES = {
   /** The journal of an ext3 or ext4 that is elsewhere. */
   jbd: 'other',
   swap: 'other',
+  /** Swap that has the memory of a hibernated machine. */
+  swsuspend: 'other',
 } as const;
 
 export type SuperblockType = keyof typeof USAGES;

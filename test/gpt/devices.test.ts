@@ -189,6 +189,22 @@ needs([tool('blkid'), tool('mkswap')])('swap of a machine of the other byte orde
   );
 });
 
+for (const signature of ['S1SUSPEND\0', 'S2SUSPEND\0', 'ULSUSPEND\0', 'LINHIB0001']) {
+  needs([tool('blkid'), tool('mkswap')])(`swap of a hibernated machine: ${signature.slice(0, 9)}`, async () => {
+    using directory = temporaryDirectory();
+    const path = createImage(join(directory.path, 'swap'), MIB);
+    runOk(['mkswap', '-q', '-L', 'asleep', path]);
+    writeChunks(path, [{ offset: 4086, bytes: Buffer.from(signature, 'latin1') }]);
+    const { TYPE: type, LABEL: label, UUID: uuid, VERSION: version, USAGE: usage } = blkid(path);
+    assert.is(type, 'swsuspend');
+    const found = await readSuperblock(fileSource(path));
+    assert.equal(
+      [found?.type, found?.label, found?.uuid, found?.version, found?.usage, found?.size],
+      [type, label, uuid, version, usage, MIB],
+    );
+  });
+}
+
 test('two that could both be the outermost are an error', async () => {
   const disk = new Uint8Array(DISK_SIZE);
   disk.set(lvmLabel(1), 512);
