@@ -174,27 +174,29 @@ function ownMaps({ base, count }: Users, { directory, isImage }: Plan): { uids: 
   const own = ownSubordinates();
   if (base !== uid) {
     const first = base as number;
-    if (own && has(own.uids, first, count) && has(own.gids, first, count)) return same(first, count);
+    if (own && has(own.uids, first, count) && has(own.gids, first, count)) {
+      return { uids: fromZero(first, count), gids: fromZero(first, count) };
+    }
     throw new UsageError(
       `--private-users=${first}:${count} takes ids that /etc/subuid and /etc/subgid give to this user, or without them its own alone: ${uid}:1`,
     );
   }
   const { uids, gids } = own!;
   // Files in an image have owners of their own.
-  const owner = isImage ? uid : hostStatus(directory)!.uid;
-  if (has(uids, owner, 1) && has(gids, owner, 1)) {
-    return same(owner, Math.min(count, endOf(uids) - owner, endOf(gids) - owner));
+  const owner = isImage ? { uid, gid } : hostStatus(directory)!;
+  // A user's groups may begin with another number than the users.
+  const group = has(gids, owner.gid, 1) ? owner.gid : owner.uid;
+  if (has(uids, owner.uid, 1) && has(gids, group, 1)) {
+    const most = Math.min(count, endOf(uids) - owner.uid, endOf(gids) - group);
+    return { uids: fromZero(owner.uid, most), gids: fromZero(group, most) };
   }
   const others = Math.min(count - 1, uids.count, gids.count);
   const behind = ({ start }: Subordinate): IdRange => ({ inside: 1, outside: start, count: others });
   return { uids: [...one(uid), behind(uids)], gids: [...one(gid), behind(gids)] };
 }
 
-const one = (outside: number): IdRange[] => [{ inside: 0, outside, count: 1 }];
-const same = (outside: number, count: number) => {
-  const ranges = [{ inside: 0, outside, count }];
-  return { uids: ranges, gids: ranges };
-};
+const fromZero = (outside: number, count: number): IdRange[] => [{ inside: 0, outside, count }];
+const one = (outside: number): IdRange[] => fromZero(outside, 1);
 const endOf = ({ start, count }: Subordinate): number => start + count;
 const has = (range: Subordinate, first: number, count: number): boolean =>
   first >= range.start && first + count <= endOf(range);

@@ -307,4 +307,15 @@ withIds('a tree that belongs to subordinate ids is theirs', async () => {
   assert.is(lstatSync(join(rich.tree, 'file')).uid, SUBORDINATE.start);
 });
 
+withIds('users and groups may have other subordinate ids', async () => {
+  const [user, group] = [SUBORDINATE.start, SUBORDINATE.start + 2 * SUBORDINATE.count];
+  using rich = ordinaryUser({ hasSubordinates: true, firstGroup: group });
+  await nspawn(['-R', `${user + 3}:${group + 2}`, rich.tree], { command: ['chown'] });
+  await nspawn(['755', rich.home], { command: ['chmod'] });
+  const made = await inTree('stat -c %u:%g / /etc; touch /file; chown 5:6 /file', [], rich);
+  assert.equal(made, { status: 0, stdout: '0:0\n0:0\n', stderr: '' });
+  const { uid, gid } = lstatSync(join(rich.tree, 'file'));
+  assert.equal([uid, gid], [user + 3 + 5, group + 2 + 6]);
+});
+
 test.run();

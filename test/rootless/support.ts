@@ -27,8 +27,8 @@ export interface OrdinaryUser extends Disposable {
   nspawn: string[];
 }
 
-/** `hasSubordinates`: /etc/subuid and /etc/subgid give the user ids. */
-export function ordinaryUser({ hasSubordinates = false } = {}): OrdinaryUser {
+/** `hasSubordinates`: /etc/subuid and /etc/subgid give the user ids; those of groups begin with `firstGroup`. */
+export function ordinaryUser({ hasSubordinates = false, firstGroup = SUBORDINATE.start } = {}): OrdinaryUser {
   using undo = new DisposableStack();
   const directory: TemporaryDirectory = undo.use(temporaryDirectory());
   chmodSync(directory.path, 0o755);
@@ -42,10 +42,10 @@ export function ordinaryUser({ hasSubordinates = false } = {}): OrdinaryUser {
   if (copied.status !== 0) throw new Error(copied.stderr.toString());
   spawnSync('chown', ['-R', `${UID}:${GID}`, home, runtime]);
   const { start, count } = SUBORDINATE;
-  const ids = hasSubordinates ? `${UID}:${start}:${count}\n` : '';
+  const idsFrom = (first: number) => (hasSubordinates ? `${UID}:${first}:${count}\n` : '');
   const files = {
-    subuid: ids,
-    subgid: ids,
+    subuid: idsFrom(start),
+    subgid: idsFrom(firstGroup),
     passwd: `${readFileSync('/etc/passwd', 'utf8')}ordinary:x:${UID}:${GID}::${home}:/bin/sh\n`,
   };
   for (const [name, content] of Object.entries(files)) writeFileSync(join(directory.path, name), content);
