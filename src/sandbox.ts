@@ -189,7 +189,7 @@ async function spawnOptions(
     asPid2,
     user,
     chdir: HOME,
-    environment: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    environment: Object.entries(env).map(assignment),
     machine: `sandbox-${crypto.randomUUID().slice(0, 8)}`,
     hostname: 'sandbox',
     directory: root.directory,
@@ -219,6 +219,11 @@ async function spawnOptions(
     ...(signal && { signal }),
     ...(logger && { logger }),
   };
+}
+
+function assignment([name, value]: [string, string]): string {
+  if (name.includes('=')) throw new UsageError(`env has ${JSON.stringify(name)}, which is no name of a variable`);
+  return `${name}=${value}`;
 }
 
 /** When the machine has no memory left, it goes before others. */

@@ -62,7 +62,7 @@ export async function prepareRoot(options: ContainerOptions, log: Logger, progre
   using made = new DisposableStack();
   if (!hasRights) {
     const { makeEphemeralRootWithoutRoot } = await import('./ephemeral-without-root.ts');
-    const ephemeral = made.use(makeEphemeralRootWithoutRoot(plan.directory, log));
+    const ephemeral = made.use(makeEphemeralRootWithoutRoot(plan, log));
     const held = made.move();
     return { options: named, ephemeral, [Symbol.dispose]: () => held.dispose() };
   }

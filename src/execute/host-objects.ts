@@ -39,6 +39,8 @@ export function openHostObject(
     case 'ephemeral':
       if (!ephemeral) throw new Error('it was not made');
       return ephemeral.clone('/', false);
+    case 'layer':
+      throw new Error('an ordinary user alone needs one');
     case 'scratch':
       return scratch(object, base);
     case 'file system':

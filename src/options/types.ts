@@ -61,6 +61,7 @@ const text = kind('a string', value => typeof value === 'string');
 const number = kind('a number', isNumber);
 const yesNo = kind('true or false', value => typeof value === 'boolean');
 const callable = kind('a function', value => typeof value === 'function');
+const bytes = kind('a number of bytes', value => isNumber(value) && (value as number) >= 0);
 const numberOrText = kind('a number or a string', value => isNumber(value) || typeof value === 'string');
 const limit = kind("a bigint or 'infinity'", value => typeof value === 'bigint' || value === 'infinity');
 const weight = kind("a number or 'idle'", value => isNumber(value) || value === 'idle');
@@ -183,7 +184,7 @@ const SANDBOX: Kinds<SandboxOptions> = {
   tasks: number,
   cpus: number,
   diskSize: numberOrText,
-  outputSize: number,
+  outputSize: bytes,
   rlimits: CONTAINER.rlimits,
   requireLimits: yesNo,
   keepUnit: yesNo,

@@ -1,5 +1,5 @@
 /**
- * A volatile root for who is not root. In a user namespace mounts that came along are locked together, and a layer below
+ * A volatile or ephemeral root for who is not root. In a user namespace mounts that came along are locked together, and a layer below
  * which others are is refused: clone_private_mount() in fs/namespace.c. So there is an overlay for each of the outermost
  * directories without mounts below them, in a root that is made anew. Like one overlay it has nothing of those mounts.
  */
@@ -7,16 +7,49 @@ import { AT, O } from '../../syscalls/constants.ts';
 import { allEntries, DT, nameText } from '../../syscalls/directory.ts';
 import { owned } from '../../syscalls/fd.ts';
 import { fileType } from '../../syscalls/file.ts';
+import type { MountOption } from '../../syscalls/mount.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { hostStatus, mayList, readLink } from '../host.ts';
+import { randomDigits } from '../random-digits.ts';
 import { API_PATHS } from './file-systems.ts';
 import { type HostObject, must, type PlanPart, ROOT, type Step } from './steps.ts';
 
 const PERMISSIONS = 0o7777;
+/** In each layer: what has been written. */
+export const UPPER = 'upper';
+/** The layer that is the root directory itself. */
+export const WHOLE = 'root';
 
-/** The host objects and steps for the tree at `directory`; `mountPoints` are the paths of mounts below it. */
-export function splitOverlay(directory: string, mountPoints: readonly string[]): PlanPart {
-  const hostObjects: Record<string, HostObject> = { [ROOT]: { kind: 'scratch', readOnly: false } };
+/** Where what is written goes: into memory, or to the layers of an ephemeral root. */
+interface Writing {
+  root: (path: string) => HostObject;
+  part: (path: string, target: string) => HostObject;
+  work: () => string;
+  options: MountOption[];
+}
+
+const IN_MEMORY: Writing = {
+  root: () => ({ kind: 'scratch', readOnly: false }),
+  part: () => ({ kind: 'scratch', readOnly: false }),
+  work: () => 'work',
+  options: [],
+};
+
+const TO_LAYERS: Writing = {
+  root: path => ({ kind: 'layer', name: WHOLE, path }),
+  part: (path, target) => ({ kind: 'layer', name: `parts${target}`, path }),
+  // What is volatile wants one that no earlier overlay has used.
+  work: () => `work-${randomDigits()}`,
+  options: [{ key: 'volatile' }],
+};
+
+/**
+ * The host objects and steps for the tree at `directory`; `mountPoints` are the paths of mounts below it. `lasts`: what is
+ * written is there again when the container restarts.
+ */
+export function splitOverlay(directory: string, mountPoints: readonly string[], lasts: boolean): PlanPart {
+  const writing = lasts ? TO_LAYERS : IN_MEMORY;
+  const hostObjects: Record<string, HostObject> = { [ROOT]: writing.root(directory) };
   const before: Step[] = [];
   const steps: Step[] = [];
   const above = directory === '/' ? '' : directory;
@@ -26,9 +59,9 @@ export function splitOverlay(directory: string, mountPoints: readonly string[]):
   const addOverlay = (path: string, target: string, mode: number) => {
     const [overlay, lower, upper] = [`overlay of ${path}`, `lower ${path}`, `upper ${path}`];
     hostObjects[lower] = { kind: 'tree', path, inRoot: false, recursive: false, readOnly: false };
-    hostObjects[upper] = { kind: 'scratch', readOnly: false };
-    const writable = { object: upper, directory: 'upper', work: 'work', mode };
-    before.push(must({ do: 'make overlay', overlay, lower: [lower], upper: writable }));
+    hostObjects[upper] = writing.part(path, target);
+    const writable = { object: upper, directory: UPPER, work: writing.work(), mode };
+    before.push(must({ do: 'make overlay', overlay, lower: [lower], upper: writable, options: writing.options }));
     steps.push(must({ do: 'attach', object: overlay, path: target }));
   };
 

@@ -22,6 +22,11 @@ export type HostObject =
   | FileSystem
   /** The root of --ephemeral, made before; `path` is what it is made of. */
   | { kind: 'ephemeral'; path: string; mapped?: boolean }
+  /**
+   * What is written to a part of such a root that is made of several: `name` is its path in the directory of the root's
+   * layers, and `path` that of the host's directory that it is for.
+   */
+  | { kind: 'layer'; name: string; path: string }
   /** The slave of the container's pseudo terminal. */
   | { kind: 'console' }
   /** The socket by which the payload tells how it does. */
@@ -383,6 +388,8 @@ export function describeObject(object: HostObject | undefined, key: string): str
       return 'an empty file system in memory';
     case 'ephemeral':
       return `an ephemeral root of ${object.path}`;
+    case 'layer':
+      return `an ephemeral layer for ${object.path}`;
     case 'console':
       return 'the pseudo terminal';
     case 'notify socket':

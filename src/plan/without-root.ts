@@ -14,7 +14,16 @@ import type { ContainerOptions } from '../options.ts';
 import { viewRoot } from '../root-view.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
 import { cgroupDirectory, isManaged } from './cgroups.ts';
-import { isOnlyCounted, type Plan, type PlanPart, ROOT, type Step, type Users, VOLATILE_LOWER } from './steps.ts';
+import {
+  isInRoot,
+  isOnlyCounted,
+  type Plan,
+  type PlanPart,
+  ROOT,
+  type Step,
+  type Users,
+  VOLATILE_LOWER,
+} from './steps.ts';
 import { mountPointsBelow } from './submounts.ts';
 
 /** What takes root, why, and what does instead. */
@@ -78,8 +87,7 @@ const ownId = () => process.geteuid!();
 /** The plan for such options, as it can be carried out. Throws UsageError. */
 export async function planWithoutRoot(plan: Plan): Promise<Plan> {
   const users = { ...plan.users!, maps: ownMaps(plan.users!, plan) };
-  const volatile = await volatileRoot(plan);
-  if (plan.ephemeral) checkEphemeral(plan);
+  const split = await splitRoot(plan);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {
     throw new LimitError(
@@ -88,18 +96,21 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
     );
   }
   const warnings = plan.payload.boot && !cgroups.some(isManaged) && hasSystemd(plan) ? [NO_CGROUPS] : [];
-  const hostObjects = { ...plan.hostObjects, ...volatile?.hostObjects };
+  const hostObjects = { ...plan.hostObjects, ...split?.hostObjects };
   const steps = plan.steps.flatMap((step): Step[] => {
     const { action } = step;
     // The host's are seen in its /sys then, and can't be written to.
     if (cgroups.length === 0 && 'path' in action && action.path.startsWith(CGROUPS)) return [];
     switch (action.do) {
       case 'make overlay':
-        if (volatile && action.overlay === ROOT) return volatile.before.map(withUserAttributes);
-        return [withUserAttributes(step)];
+        return action.overlay === ROOT && split ? [] : [withUserAttributes(step)];
       case 'enter root':
         // What is there can be seen as it is: who can't mount it anew can't uncover it either.
-        return [{ ...step, action: { ...action, seen: [] } }, ...(volatile?.steps ?? [])];
+        return [
+          ...(split?.before ?? []).map(withUserAttributes),
+          { ...step, action: { ...action, seen: [] } },
+          ...(split?.steps ?? []),
+        ];
       case 'fill /dev': {
         const bound = action.nodes.map(({ name }) => {
           const [object, path] = [`the host's /dev/${name}`, `/dev/${name}`];
@@ -119,7 +130,7 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
         return [step];
     }
   });
-  if (volatile) {
+  if (split) {
     delete hostObjects[VOLATILE_LOWER];
     delete hostObjects['volatile upper'];
   }
@@ -140,28 +151,31 @@ function hasSystemd({ directory, isImage }: Plan): boolean {
 function withUserAttributes(step: Step): Step {
   const { action } = step;
   if (action.do !== 'make overlay' || !action.upper) return step;
-  return { ...step, action: { ...action, options: [{ key: 'userxattr' }] } };
+  return { ...step, action: { ...action, options: [...(action.options ?? []), { key: 'userxattr' }] } };
 }
 
 const mountPoints = (directory: string): string[] =>
   mountPointsBelow(directory, readHostFile('/proc/self/mountinfo').toString());
 
-/** A volatile root where one overlay would have mounts below it. */
-async function volatileRoot({ hostObjects, directory }: Plan): Promise<PlanPart | undefined> {
-  if (!(VOLATILE_LOWER in hostObjects)) return undefined;
+/**
+ * A volatile or ephemeral root where one overlay would have mounts below it: the kernel makes none of a directory with
+ * mounts in it for who could not unmount them.
+ */
+async function splitRoot({ hostObjects, directory, ephemeral, isImage, steps }: Plan): Promise<PlanPart | undefined> {
+  if (ephemeral && isImage) {
+    throw new UsageError('--ephemeral of a disk image takes root; --volatile=overlay does without');
+  }
+  if (!ephemeral && !(VOLATILE_LOWER in hostObjects)) return undefined;
   const points = mountPoints(directory);
   if (points.length === 0) return undefined;
+  if (ephemeral && Object.values(hostObjects).some(isInRoot)) {
+    throw new UsageError(
+      `paths of the ephemeral root (+/…) take root for ${directory}, as file systems are mounted in it`,
+    );
+  }
+  const isWritten = !steps.some(({ action }) => action.do === 'make read-only' && action.path === '/');
   const { splitOverlay } = await import('./split-overlay.ts');
-  return splitOverlay(directory, points);
-}
-
-/** The kernel makes no overlay of a directory with mounts in it for who could not unmount them. */
-function checkEphemeral({ directory, isImage }: Plan): void {
-  if (isImage) throw new UsageError('--ephemeral of a disk image takes root; --volatile=overlay does without');
-  if (mountPoints(directory).length === 0) return;
-  throw new UsageError(
-    `--ephemeral takes root for ${directory}, as file systems are mounted in it; --volatile=overlay does without`,
-  );
+  return splitOverlay(directory, points, ephemeral && isWritten);
 }
 
 /**

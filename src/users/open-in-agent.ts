@@ -2,8 +2,9 @@
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
-import { openInRoot } from '../../syscalls/file.ts';
+import { makeDirectories, openInRoot } from '../../syscalls/file.ts';
 import { cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
+import { setUmask } from '../../syscalls/process.ts';
 import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
 import type { Origins } from '../execute/host-objects.ts';
 import { readLink } from '../host.ts';
@@ -54,7 +55,7 @@ export function openInAgent(
   }
 }
 
-function openingOf(object: HostObject, { root, console }: OriginsInAgent): Opening {
+function openingOf(object: HostObject, { root, ephemeral, console }: OriginsInAgent): Opening {
   switch (object.kind) {
     case 'tree':
       return treeOf(object, root);
@@ -68,6 +69,8 @@ function openingOf(object: HostObject, { root, console }: OriginsInAgent): Openi
       return copyOf(AT.FDCWD, readLink(`/proc/self/fd/${console!.fd}`)!);
     case 'ephemeral':
       return copyOf(root as number, '');
+    case 'layer':
+      return layerOf(object.name, ephemeral!.layers!);
     case 'file system':
     case 'network namespace':
     case 'notify socket':
@@ -78,6 +81,15 @@ function openingOf(object: HostObject, { root, console }: OriginsInAgent): Openi
 function copyOf(at: number, path: string): Opening {
   const made = cloneTree(at, path, { recursive: false });
   return { calls: [made], made };
+}
+
+/** A directory in that of the layers, which is made unless an earlier container had it. */
+function layerOf(name: string, layers: string): Opening {
+  const top = call('openat', AT.FDCWD, layers, O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
+  const place = openInRoot(top, name, O.PATH | O.DIRECTORY);
+  const made = cloneTree(place, '', { recursive: false });
+  const making = [setUmask(0), top, ...makeDirectories(top, name, 0o755), place];
+  return { calls: [...making, made, ...[top, place].map(each => call('close', resultOf(each)))], made };
 }
 
 function treeOf(tree: Extract<HostObject, { kind: 'tree' }>, root: string | number): Opening {

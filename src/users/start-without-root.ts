@@ -14,7 +14,7 @@ import { SyscallError } from '../../syscalls/syscall.ts';
 import type { EphemeralRoot } from '../container/ephemeral.ts';
 import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
 import type { Origins } from '../execute/host-objects.ts';
-import { isInRoot, type Plan, type Users } from '../plan/steps.ts';
+import { isInRoot, type Plan, ROOT, type Users } from '../plan/steps.ts';
 import { type Attached, attachEphemeralRoot } from './attach-ephemeral.ts';
 import type { Agents } from './namespace.ts';
 import { type OriginsInAgent, openInAgent } from './open-in-agent.ts';
@@ -38,7 +38,8 @@ export function startWithoutRoot(
   const { outside, inside } = explained(() => startAgents(options, maps, origins.image?.namespaceOf));
   undo.use(outside);
   undo.use(inside);
-  const root = origins.ephemeral && openEphemeralRoot(outside, plan, origins.ephemeral);
+  const isWhole = plan.hostObjects[ROOT]?.kind === 'ephemeral';
+  const root = isWhole ? openEphemeralRoot(outside, plan, origins.ephemeral!) : undefined;
   // Only who is in the namespace above may write the maps of the one inside.
   const mapping = { doing: MAPPING, calls: writeMaps(inside.pid, sameIds(maps)) };
   openInAgent(outside, objectsToOpen(plan), { ...origins, root: root?.fd ?? plan.directory }, fds, [mapping]);

@@ -15,7 +15,7 @@ test('directories are overlays down to mount points, files are bound, links are 
   chmodSync(join(tree, 'tmp'), 0o1777);
   writeFileSync(join(tree, 'file'), '');
   symlinkSync('usr/bin', join(tree, 'bin'));
-  const { hostObjects, before, steps } = splitOverlay(tree, [`${tree}/mnt/point`]);
+  const { hostObjects, before, steps } = splitOverlay(tree, [`${tree}/mnt/point`], false);
   assert.equal(
     steps.map(({ action }) => action),
     [
@@ -41,6 +41,26 @@ test('directories are overlays down to mount points, files are bound, links are 
   const shared = { kind: 'tree', inRoot: false, recursive: false };
   assert.equal(hostObjects[`lower ${tree}/etc`], { ...shared, path: `${tree}/etc`, readOnly: false });
   assert.equal(hostObjects[`${tree}/file`], { ...shared, path: `${tree}/file`, readOnly: true });
+});
+
+test('of an ephemeral root, each has a layer by its path in the container, and a working directory of its own', () => {
+  using directory = temporaryDirectory();
+  const tree = directory.path;
+  for (const path of ['etc', 'mnt/point', 'mnt/beside']) mkdirSync(join(tree, path), { recursive: true });
+  const plans = [1, 2].map(() => splitOverlay(tree, [`${tree}/mnt/point`], true));
+  const [first, second] = plans.map(({ hostObjects }) =>
+    Object.values(hostObjects).filter(({ kind }) => kind !== 'tree'),
+  );
+  assert.equal(first, [
+    { kind: 'layer', name: 'root', path: tree },
+    { kind: 'layer', name: 'parts/etc', path: `${tree}/etc` },
+    { kind: 'layer', name: 'parts/mnt/beside', path: `${tree}/mnt/beside` },
+  ]);
+  assert.equal(second, first);
+  const works = plans.flatMap(({ before }) =>
+    before.flatMap(({ action }) => (action.do === 'make overlay' ? [action.upper!.work] : [])),
+  );
+  assert.is(new Set(works).size, 4);
 });
 
 test.run();

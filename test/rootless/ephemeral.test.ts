@@ -1,6 +1,6 @@
 /** --ephemeral of ordinary users: what a container writes is on the disk beside the tree, and goes with it. */
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -15,6 +15,7 @@ const withIds = needs([root, busybox, tool('setpriv'), tool('newuidmap'), userNa
 
 const QUIET = ['-q', '-P', '-x', '--timezone=off', '--resolv-conf=off'];
 const hidden = ({ home }: OrdinaryUser) => readdirSync(home).filter(name => name.startsWith('.#'));
+const modeOf = (path: string) => (lstatSync(path).mode & 0o7777).toString(8);
 const inTree = (script: string, options: string[], user: OrdinaryUser) =>
   nspawn([...QUIET, '-D', user.tree, ...options, '--', '/bin/sh', '-c', script], { command: user.nspawn, cwd: '/' });
 
@@ -78,14 +79,60 @@ it('a start that fails leaves nothing', async () => {
   assert.equal(hidden(user), []);
 });
 
-it('a tree with file systems in it is refused', async () => {
+it('the machine’s own system: what is written is on the disk, and not to be seen in itself', async () => {
   using user = ordinaryUser();
-  const words = [...QUIET, '-D', '/', '--', 'true'];
-  const { status, stderr } = await nspawn(words, { command: user.nspawn, cwd: '/' });
-  assert.equal(
-    [status, stderr],
-    [1, '--ephemeral takes root for /, as file systems are mounted in it; --volatile=overlay does without\n'],
-  );
+  const name = `nspawn-${crypto.randomUUID()}`;
+  const ours = () =>
+    readdirSync('/var/tmp').filter(
+      each => each.startsWith('.#nspawn-') && existsSync(`/var/tmp/${each}/parts/usr/upper/${name}`),
+    );
+  const script = `
+    echo new > /etc/${name}; cat /etc/${name}; touch /usr/${name} /${name} /var/tmp/${name}; cat /etc/group | wc -l
+    ls -A /var/tmp | grep '^.#nspawn'; stat -c %a / /var/tmp; echo ready; read line`;
+  const words = [...QUIET, '-D', '/', '--', 'sh', '-c', script];
+  const running = startNspawn(words, { command: user.nspawn, cwd: '/' });
+  const lines = readFileSync('/etc/group', 'utf8').trim().split('\n').length;
+  await running.until('ready');
+  const found = ours();
+  assert.is(found.length, 1);
+  assert.ok(existsSync(`/var/tmp/${found[0]}/root/${name}`));
+  running.child.stdin!.end('\n');
+  const stdout = `new\n${lines}\n755\n${modeOf('/var/tmp')}\nready\n`;
+  assert.equal(await running.outcome, { status: 0, stdout, stderr: '' });
+  assert.equal(ours(), []);
+  for (const directory of ['/etc', '/usr', '/', '/var/tmp']) assert.not.ok(existsSync(join(directory, name)));
+});
+
+it('a tree with file systems in it, which restarts', async () => {
+  using user = ordinaryUser();
+  mkdirSync(join(user.tree, 'srv/mounted'), { recursive: true });
+  const init = join(user.tree, 'sbin/init');
+  rmSync(init);
+  const script = `
+    echo boot | tee -a /boots >> /etc/boots; ls -A /srv/mounted
+    [ $(wc -l < /boots) = 3 ] && cat /boots /etc/boots && ls /etc/passwd; rm -f /etc/passwd
+    [ $(wc -l < /boots) = 3 ] && poweroff -f; reboot -f`;
+  writeFileSync(init, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  const mounting = ['unshare', '-m', 'sh', '-ec'];
+  const setUp = `mount -t tmpfs tmpfs ${user.tree}/srv/mounted; touch ${user.tree}/srv/mounted/hidden; exec "$@"`;
+  const command = [...mounting, setUp, 'sh', ...user.nspawn];
+  const { status, stdout, stderr } = await nspawn([...QUIET, '-b', '-D', user.tree], { command, cwd: '/' });
+  assert.equal([status, stdout], [0, 'boot\n'.repeat(6)]);
+  assert.match(stderr, /^ls: \/etc\/passwd: No such file or directory\n$/);
+  assert.equal(hidden(user), []);
+  assert.not.ok(existsSync(join(user.tree, 'boots')));
+  assert.ok(lstatSync(join(user.tree, 'etc/passwd')).isFile());
+});
+
+it('of such a tree, what can’t be is refused, and what is read-only is as it is', async () => {
+  using user = ordinaryUser();
+  const run = (...words: string[]) => nspawn([...QUIET, ...words], { command: user.nspawn, cwd: '/' });
+  const refused = await run('-D', '/', '--bind=+/etc:/mnt', '--', 'true');
+  assert.is(refused.status, 1);
+  assert.match(refused.stderr, /^paths of the ephemeral root \(\+\/…\) take root for \/, as file systems are mounted/);
+  const script = 'touch /etc/new /new 2> /dev/null || cat /etc/group';
+  const readOnly = await run('-D', '/', '--read-only', '--', 'sh', '-c', script);
+  assert.equal(readOnly, { status: 0, stdout: readFileSync('/etc/group', 'utf8'), stderr: '' });
 });
 
 /** What is written by users of the container's, and would stay if only its owner may remove it. */

@@ -228,6 +228,8 @@ for (const [name, run, isRoot] of [
     for (const path of ['../x', '/x', 'a//b', '']) {
       assert.match(await refusal({ files: { [path]: '' } }), /UsageError: files has ".*", which is no name/);
     }
+    assert.match(await refusal({ env: { 'A=B': '' } }), /UsageError: env has "A=B", which is no name/);
+    assert.match(await refusal({ outputSize: -1 }), /UsageError: outputSize takes a number of bytes, not -1/);
     assert.match(await refusal({ network: true }), /UsageError: sandbox has no option network/);
     assert.match(await refusal({ command: ['/no/such'] }), /it has no \/no\/such/);
     if (!isRoot) assert.match(await refusal({ requireLimits: true }), /LimitError: setting limits/);
