@@ -5,7 +5,7 @@
  */
 import process from 'node:process';
 import type { IdRange } from '../../syscalls/idmap.ts';
-import { hostStatus, mayWrite, readHostFile } from '../host.ts';
+import { hostHas, hostStatus, mayWrite, readHostFile } from '../host.ts';
 import { LimitError } from '../limit-error.ts';
 import { hasInterfaces } from '../options/check.ts';
 import { UsageError } from '../options/usage-error.ts';
@@ -90,12 +90,11 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
   const split = await splitRoot(plan);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {
-    throw new LimitError(
-      'setting limits: this user may not make cgroups here; try systemd-run --user --scope --property=Delegate=yes nspawn …',
-      { isAboutAll: true },
-    );
+    throw new LimitError(`setting limits: this user may not make cgroups here; ${whatGivesCgroups()}`, {
+      isAboutAll: true,
+    });
   }
-  const warnings = plan.payload.boot && !cgroups.some(isManaged) && hasSystemd(plan) ? [NO_CGROUPS] : [];
+  const warnings = plan.payload.boot && !cgroups.some(isManaged) && hasSystemd(plan) ? [noCgroups()] : [];
   const hostObjects = { ...plan.hostObjects, ...split?.hostObjects };
   const steps = plan.steps.flatMap((step): Step[] => {
     const { action } = step;
@@ -138,8 +137,13 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
 }
 const CGROUPS = '/sys/fs/cgroup';
 
-const NO_CGROUPS =
-  'systemd as the init takes cgroups, and this user may not make any here; try systemd-run --user --scope --property=Delegate=yes nspawn …';
+const whatGivesCgroups = (): string =>
+  hostHas('/run/systemd/system')
+    ? 'try systemd-run --user --scope --property=Delegate=yes nspawn …'
+    : 'it takes a cgroup that root has given to this user: cgroups(7), "Cgroups delegation"';
+
+const noCgroups = (): string =>
+  `systemd as the init takes cgroups, and this user may not make any here; ${whatGivesCgroups()}`;
 
 function hasSystemd({ directory, isImage }: Plan): boolean {
   if (isImage) return false;
@@ -186,7 +190,7 @@ function ownMaps({ base, count }: Users, { directory, isImage }: Plan): { uids: 
   const [uid, gid] = [ownId(), process.getegid!()];
   if (base === uid && count === 1) return { uids: one(uid), gids: one(gid) };
   const own = ownSubordinates();
-  if (base !== uid) {
+  if (base !== uid || !own) {
     const first = base as number;
     if (own && has(own.uids, first, count) && has(own.gids, first, count)) {
       return { uids: fromZero(first, count), gids: fromZero(first, count) };
@@ -195,7 +199,7 @@ function ownMaps({ base, count }: Users, { directory, isImage }: Plan): { uids: 
       `--private-users=${first}:${count} takes ids that /etc/subuid and /etc/subgid give to this user, or without them its own alone: ${uid}:1`,
     );
   }
-  const { uids, gids } = own!;
+  const { uids, gids } = own;
   // Files in an image have owners of their own.
   const owner = isImage ? { uid, gid } : hostStatus(directory)!;
   // A user's groups may begin with another number than the users.

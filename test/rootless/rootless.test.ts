@@ -185,7 +185,9 @@ it('a systemd that can have no cgroups is a warning that says what helps', async
   assert.is(stdout, 'started\n');
   assert.match(
     stderr,
-    /^systemd as the init takes cgroups, .*; try systemd-run --user --scope --property=Delegate=yes /,
+    existsSync('/run/systemd/system')
+      ? /^systemd as the init takes cgroups, .*; try systemd-run --user --scope --property=Delegate=yes /
+      : /^systemd as the init takes cgroups, .*; it takes a cgroup that root has given to this user: cgroups\(7\)/,
   );
 });
 
@@ -268,6 +270,10 @@ it('what takes root is refused with the reason', async () => {
     [['-u', 'guest'], /only 0 to 0, not 1000; it has more where there are ranges .* \/etc\/subuid .* uidmap\n$/],
     [['--private-users=yes'], /^--private-users=yes takes ranges for this user in \/etc\/subuid and/],
     [['--private-users=5:10'], /^--private-users=5:10 takes ids that .* or without them its own alone: 73210:1\n$/],
+    [
+      [`--private-users=${UID}`],
+      /^--private-users=73210:65536 takes ids that .* or without them its own alone: 73210:1\n$/,
+    ],
     [['--private-users-ownership=chown'], /^--private-users-ownership=chown and map take root/],
     [['--register=yes'], /^--register=yes takes root/],
     [['-u', '5'], /.+/],
