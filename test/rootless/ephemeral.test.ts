@@ -79,13 +79,15 @@ it('a start that fails leaves nothing', async () => {
   assert.equal(hidden(user), []);
 });
 
+/** Hidden directories in /var/tmp that have a file of this name in the layer of /usr. */
+const inVarTmp = (name: string) =>
+  readdirSync('/var/tmp').filter(
+    each => each.startsWith('.#nspawn-') && existsSync(`/var/tmp/${each}/parts/usr/upper/${name}`),
+  );
+
 it('the machine’s own system: what is written is on the disk, and not to be seen in itself', async () => {
   using user = ordinaryUser();
   const name = `nspawn-${crypto.randomUUID()}`;
-  const ours = () =>
-    readdirSync('/var/tmp').filter(
-      each => each.startsWith('.#nspawn-') && existsSync(`/var/tmp/${each}/parts/usr/upper/${name}`),
-    );
   const script = `
     echo new > /etc/${name}; cat /etc/${name}; touch /usr/${name} /${name} /var/tmp/${name}; cat /etc/group | wc -l
     ls -A /var/tmp | grep '^.#nspawn'; stat -c %a / /var/tmp; echo ready; read line`;
@@ -93,14 +95,27 @@ it('the machine’s own system: what is written is on the disk, and not to be se
   const running = startNspawn(words, { command: user.nspawn, cwd: '/' });
   const lines = readFileSync('/etc/group', 'utf8').trim().split('\n').length;
   await running.until('ready');
-  const found = ours();
+  const found = inVarTmp(name);
   assert.is(found.length, 1);
   assert.ok(existsSync(`/var/tmp/${found[0]}/root/${name}`));
   running.child.stdin!.end('\n');
   const stdout = `new\n${lines}\n755\n${modeOf('/var/tmp')}\nready\n`;
   assert.equal(await running.outcome, { status: 0, stdout, stderr: '' });
-  assert.equal(ours(), []);
+  assert.equal(inVarTmp(name), []);
   for (const directory of ['/etc', '/usr', '/', '/var/tmp']) assert.not.ok(existsSync(join(directory, name)));
+});
+
+it('the machine’s own system after kill -9', async () => {
+  using user = ordinaryUser();
+  const name = `nspawn-${crypto.randomUUID()}`;
+  const script = `mkdir /usr/${name}; chmod 0 /usr/${name}; echo ready; exec sleep 1000`;
+  const running = startNspawn([...QUIET, '-D', '/', '--', 'sh', '-c', script], { command: user.nspawn, cwd: '/' });
+  await running.until('ready');
+  const [directory] = inVarTmp(name);
+  assert.ok(directory);
+  running.child.kill('SIGKILL');
+  await running.outcome;
+  await eventually('the hidden directory is gone', () => !existsSync(`/var/tmp/${directory}`));
 });
 
 it('a tree with file systems in it, which restarts', async () => {

@@ -50,9 +50,12 @@ it('what is inaccessible is empty, in a container with users of its own as well'
 });
 
 it('an ordinary user starts containers', () => {
-  const words = 'nspawn -q -P -D / --volatile=overlay -- sh -c "id -u; echo x > /etc/new; cat /etc/new"';
-  const { status, stdout, stderr } = ends(`runuser -u guest -- ${words} </dev/null`);
-  assert.equal([status, stdout, stderr], [0, '0\nx\n', '']);
+  for (const option of ['--volatile=overlay', '-x']) {
+    const words = `nspawn -q -P -D / ${option} -- sh -c "id -u; echo x > /etc/new; cat /etc/new"`;
+    const { status, stdout, stderr } = ends(`runuser -u guest -- ${words} </dev/null`);
+    assert.equal([status, stdout, stderr], [0, '0\nx\n', ''], option);
+  }
+  assert.is(sh('ls -A /var/tmp | grep -c nspawn- || true'), '0');
 });
 
 test.run();
