@@ -1,7 +1,8 @@
 /**
- * A volatile or ephemeral root for who is not root. In a user namespace mounts that came along are locked together, and a layer below
- * which others are is refused: clone_private_mount() in fs/namespace.c. So there is an overlay for each of the outermost
- * directories without mounts below them, in a root that is made anew. Like one overlay it has nothing of those mounts.
+ * A volatile or ephemeral root for who is not root. In a user namespace mounts that came along are locked together, and
+ * a layer below which others are is refused: clone_private_mount() in fs/namespace.c. So there is an overlay for each of
+ * the outermost directories without mounts below them, in a root that is made anew. Like one overlay it has nothing of
+ * those mounts.
  */
 import { AT, O } from '../../syscalls/constants.ts';
 import { allEntries, DT, nameText } from '../../syscalls/directory.ts';
