@@ -196,10 +196,11 @@ export async function spawnOn(
       const { machine, directory: root, payload } = plan;
       const filter = payload.filter && Buffer.from(payload.filter.program).toString('base64');
       const record = { machine, root, pid, nspawn: process.pid, since: Date.now(), killSignal };
-      resources.use(listContainer({ ...record, ...(filter && { filter }) }));
+      return resources.use(listContainer({ ...record, ...(filter && { filter }) })).lock;
     } catch (error) {
       // It runs all the same.
       logger.warn(`putting ${plan.machine} on the list of containers: ${(error as Error).message}`);
+      return undefined;
     }
   };
   let isOver = false;
@@ -207,10 +208,12 @@ export async function spawnOn(
   const untilEnded = async (): Promise<Ended> => {
     let reaped: Reaped;
     let counted: Usage | undefined;
+    // Who waits for the container's end waits for all of this.
+    using listed = new DisposableStack();
     try {
       const soon = endedWithin(pidfd, patience);
       if (!soon) {
-        enlist();
+        listed.use(enlist());
         unit?.whenAskedToStop(() => {
           logger.info(`The host's systemd asks for the end of ${plan.machine}.`);
           kill(plan.killSignal);

@@ -38,13 +38,19 @@ const pathOf = (pid: number) => `${directoryOfRecords()}/${pid}`;
 /** What removes the record of a container, for a janitor. */
 export const forgetContainer = (pid: number): Call => call('unlinkat', AT.FDCWD, pathOf(pid), 0);
 
-/** Puts a container on the list; disposing of it takes it off. Throws SyscallError where /run can't be written to. */
-export function listContainer(record: ContainerRecord): Disposable {
+/** A container's place on the list: disposing of it takes the container off. */
+export interface Listing extends Disposable {
+  /** The locked file: whoever waits for the container's end goes on when it is closed. */
+  lock: OwnedFd;
+}
+
+/** Puts a container on the list. Throws SyscallError where /run can't be written to. */
+export function listContainer(record: ContainerRecord): Listing {
   makeRuntimeDirectory(NAME);
   using undo = new DisposableStack();
-  // It gets its name when it is locked and complete: nobody ever sees another.
+  // It gets its name when it is locked and complete: nobody ever sees another. Who may open it could hold its lock.
   const file = undo.use(
-    owned(syscall('openat', AT.FDCWD, directoryOfRecords(), O.TMPFILE | O.RDWR | O.CLOEXEC, 0o644)),
+    owned(syscall('openat', AT.FDCWD, directoryOfRecords(), O.TMPFILE | O.RDWR | O.CLOEXEC, 0o600)),
   );
   syscall('flock', file.fd, LOCK.EX | LOCK.NB);
   const text = Buffer.from(JSON.stringify(record));
@@ -52,9 +58,20 @@ export function listContainer(record: ContainerRecord): Disposable {
   // Of an earlier process with this number.
   perform(allowing(forgetContainer(record.pid), 'ENOENT'));
   syscall('linkat', AT.FDCWD, `/proc/self/fd/${file.fd}`, AT.FDCWD, pathOf(record.pid), AT.SYMLINK_FOLLOW);
-  undo.defer(() => perform(allowing(forgetContainer(record.pid), 'ENOENT')));
-  const held = undo.move();
-  return { [Symbol.dispose]: () => held.dispose() };
+  undo.move();
+  return { lock: file, [Symbol.dispose]: () => perform(allowing(forgetContainer(record.pid), 'ENOENT')) };
+}
+
+/**
+ * Waits until nspawn has let go of a container that has ended, which may be started again then. `file` is its record,
+ * opened while it ran. See openRecord().
+ */
+export const untilReleased = ({ fd }: OwnedFd): number => syscall('flock', fd, LOCK.SH);
+
+/** A container's record, to wait for; undefined when it is off the list. */
+export function openRecord(pid: number): OwnedFd | undefined {
+  const fd = perform(allowing(call('openat', AT.FDCWD, pathOf(pid), O.RDONLY | O.CLOEXEC, 0), 'ENOENT'));
+  return fd < 0 ? undefined : owned(fd);
 }
 
 /** The containers that run, by name and age. Removes what killed ones have left, if it may. Throws SyscallError. */
@@ -66,9 +83,8 @@ export function listedContainers(): ContainerRecord[] {
 }
 
 function readRecord(pid: number): ContainerRecord | undefined {
-  const fd = perform(allowing(call('openat', AT.FDCWD, pathOf(pid), O.RDONLY | O.CLOEXEC, 0), 'ENOENT'));
-  if (fd < 0) return undefined;
-  using file = owned(fd);
+  using file = openRecord(pid);
+  if (!file) return undefined;
   if (isHeld(file)) return JSON.parse(readAll(file.fd, LARGEST_RECORD).toString());
   perform(allowing(forgetContainer(pid), 'ENOENT', 'EACCES', 'EROFS'));
   return undefined;

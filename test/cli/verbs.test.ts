@@ -10,8 +10,8 @@ import { trace } from '../../syscalls/syscall.ts';
 import { eventually, textOf } from '../console/support.ts';
 import { shell as script } from '../library/support.ts';
 import { needs, root } from '../support/needs.ts';
-import { busybox, busyboxTree } from '../support/tree.ts';
-import { atTerminal, NSPAWN, nspawn, shell } from './support.ts';
+import { busybox, busyboxTree, copyTree } from '../support/tree.ts';
+import { atTerminal, NSPAWN, nspawn, shell, startNspawn } from './support.ts';
 
 const it = needs([root, busybox]);
 
@@ -199,6 +199,27 @@ it('kill, poweroff and wait', async () => {
   const killed = await start();
   await nspawn(['kill', machine]);
   assert.equal(await killed.exited, { signal: 9 });
+});
+
+it('wait waits until all of the container can be used again', async () => {
+  const machine = named('released');
+  using tree = copyTree(busyboxTree());
+  const words = ['-D', tree.path, '-q', '-M', machine, '--timezone=off', '--resolv-conf=off', '-P', '--', 'sh', '-c'];
+  const running = startNspawn([...words, 'echo ready; exec sleep 1000']);
+  await running.until('ready');
+  const [{ pid }] = listed(machine) as [ContainerRecord];
+  const waiting = startNspawn(['wait', machine]);
+  await eventually('it waits for the container', () => holdsPidfd(waiting.child.pid!));
+  // An nspawn that is slow to notice the end.
+  running.child.kill('SIGSTOP');
+  process.kill(pid, 'SIGKILL');
+  // Who waits for a lock has an arrow in front: proc_locks(5).
+  const isHeldUp = () => new RegExp(`-> FLOCK .* ${waiting.child.pid} `).test(readFileSync('/proc/locks', 'utf8'));
+  await eventually('it waits for nspawn', isHeldUp);
+  running.child.kill('SIGCONT');
+  assert.equal(await waiting.outcome, { status: 0, stdout: '', stderr: '' });
+  assert.equal(await nspawn([...words, 'echo again']), { status: 0, stdout: 'again\n', stderr: '' });
+  await running.outcome;
 });
 
 it('errors say what is wrong', async () => {

@@ -116,7 +116,8 @@ needs([root])('containers that run keep their ids, picked or not', () => {
   writeFileSync(`/proc/${pid}/gid_map`, '0 5 10');
   assert.is(pick('nspawn-test-used'), base, 'no container');
   {
-    using _ = listContainer({ machine: 'x', root: '/', pid, nspawn: process.pid, since: 0 });
+    using listing = listContainer({ machine: 'x', root: '/', pid, nspawn: process.pid, since: 0 });
+    using _ = listing.lock;
     assert.is.not(pick('nspawn-test-used'), base);
   }
   assert.is(pick('nspawn-test-used'), base);
