@@ -11,7 +11,7 @@ import { exec } from '../../../src/index.ts';
 import { textOf } from '../../console/support.ts';
 import { needs, root, tool } from '../../support/needs.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
-import { debian, debian13, debianTree } from '../../support/tree.ts';
+import { copyTree, debian, debian13, debianTree } from '../../support/tree.ts';
 
 const check = needs([root, debian]);
 
@@ -27,6 +27,8 @@ Type=oneshot
 ExecStart=/bin/sh /probe/script
 `;
 
+const VOLATILE = ['--volatile=overlay', '--machine=booted'];
+
 interface Booted {
   /** Exit status, or the name of the signal that ended it. */
   status: number | string;
@@ -39,7 +41,13 @@ interface Booted {
 /** Boots the Debian tree; `script` runs in it once it is up, with a directory for its files as working directory. */
 async function boot(
   script: string,
-  { tree = debianTree(), command = NSPAWN, options = [] as string[], during = async (_: Boot) => {} } = {},
+  {
+    tree = debianTree(),
+    command = NSPAWN,
+    root = VOLATILE,
+    options = [] as string[],
+    during = async (_: Boot) => {},
+  } = {},
 ) {
   using probe = temporaryDirectory();
   // Root of the container may be somebody else here.
@@ -47,7 +55,7 @@ async function boot(
   writeFileSync(join(probe.path, 'script'), `cd /probe\n${script}\n`);
   writeFileSync(join(probe.path, 'probe.service'), UNIT);
   const words = [
-    ...['-q', '-b', '-D', tree, '--volatile=overlay', '--machine=booted', '--link-journal=no', ...options],
+    ...['-q', '-b', '-D', tree, ...root, '--link-journal=no', ...options],
     ...[`--bind=${probe.path}:/probe`, `--bind-ro=${probe.path}/probe.service:/etc/systemd/system/probe.service`],
     'systemd.wants=probe.service',
   ];
@@ -221,12 +229,15 @@ check('what an init made below the cgroup of a killed nspawn goes with the next 
   assert.equal(cgroups(), before);
 });
 
-check('fifty of one tree, started at once, all come up', async () => {
+check('fifty ephemeral ones of one tree, started at once, all come up', async () => {
   const limit = '/proc/sys/fs/inotify/max_user_instances';
   const before = readFileSync(limit);
+  using tree = copyTree(debianTree());
   const all = await Promise.all(
     Array.from({ length: 50 }, () =>
       boot('systemctl --failed --plain --no-legend >failed; systemctl is-active multi-user.target >target; touch up', {
+        tree: tree.path,
+        root: ['--ephemeral'],
         during: async ({ has, kill }) => {
           await has('up');
           kill('SIGTERM');
