@@ -24,6 +24,8 @@ export interface Controllers {
   wanted: readonly string[];
   /** Whether the cgroup above is known to be left to us. */
   isDelegated: boolean;
+  /** Whether they were asked for. Where there is no systemd, others are moved out of the way for that only. */
+  isAskedFor: boolean;
 }
 
 /**
@@ -41,7 +43,7 @@ export async function isDelegated(hierarchies: readonly Hierarchy[], log: Logger
  * The cgroup to make others with these controllers in: that of this process, by its path, or the one above a
  * `supervisor` that it was moved to. Throws an Error.
  */
-export function parentWith({ needed, wanted, isDelegated }: Controllers, own: string): string {
+export function parentWith({ needed, wanted, isDelegated, isAskedFor }: Controllers, own: string): string {
   const above = own.slice(0, own.lastIndexOf('/'));
   const candidates = own.endsWith(`/${SUPERVISOR}`) ? [above, own] : [own];
   const all = [...needed, ...wanted];
@@ -52,7 +54,7 @@ export function parentWith({ needed, wanted, isDelegated }: Controllers, own: st
   if (lacking !== undefined) throw new Error(`the cgroup ${parent} has no controller ${lacking}${whyLacking(lacking)}`);
   const available = missing(parent, all).filter(each => missing(parent, [each], 'cgroup.controllers').length === 0);
   try {
-    enable(parent, available, isDelegated);
+    enable(parent, available, () => isDelegated || isMarked(parent) || (isAskedFor && !hostHas(SYSTEMD)));
   } catch (error) {
     // What is only wanted is done without.
     if (missing(parent, needed).length > 0) throw error;
@@ -71,8 +73,8 @@ const whyLacking = (controller: string) => {
   return why.startsWith('no ') ? ': the cgroup above it does not hand it on' : `: ${why}`;
 };
 
-/** Has a cgroup hand controllers on to those below it. Throws an Error. */
-export function enable(cgroup: string, controllers: readonly string[], isDelegated = false): void {
+/** Has a cgroup hand controllers on to those below it; `isOurs`: its processes may be moved. Throws an Error. */
+export function enable(cgroup: string, controllers: readonly string[], isOurs = () => false): void {
   if (controllers.length === 0) return;
   const doing = `enabling the controllers ${controllers.join(', ')} below the cgroup ${cgroup}`;
   for (let tries = 1; ; tries++) {
@@ -82,8 +84,7 @@ export function enable(cgroup: string, controllers: readonly string[], isDelegat
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${hint()}`, { cause: error });
-      if (!isDelegated && !isOurs(cgroup))
-        throw new Error(`${doing}: it has processes in it, and is systemd's${hint()}`);
+      if (!isOurs()) throw new Error(`${doing}: it has processes in it, and is systemd's${hint()}`);
       if (tries > MOST_TRIES) throw new Error(`${doing}: processes in it keep coming`);
       moveAway(cgroup);
     }
@@ -93,9 +94,11 @@ export function enable(cgroup: string, controllers: readonly string[], isDelegat
 const hint = () =>
   `; try systemd-run ${process.geteuid!() === 0 ? '' : '--user '}--scope --property=Delegate=yes nspawn …`;
 
+/** It is there if systemd is the host's init: sd_booted(3). */
+const SYSTEMD = '/run/systemd/system';
+
 /** Whether we may arrange what is in a cgroup: the system's systemd marks what it leaves to others. */
-function isOurs(cgroup: string): boolean {
-  if (!hostHas('/run/systemd/system')) return true;
+function isMarked(cgroup: string): boolean {
   return ['user.delegate', 'trusted.delegate'].some(name => {
     const value = new Uint8Array(8);
     const size = perform(allowing(call('getxattr', cgroup, name, { out: value }, value.length)));

@@ -111,7 +111,7 @@ async function cgroupMaker(
   if (cgroups.length === 0) return undefined;
   const { makePayloadCgroups } = await import('./payload-cgroups.ts');
   const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
-  const { isDelegated } = plan.limits ? await import('./cgroup-parent.ts') : {};
+  const { isDelegated } = plan.limits || payload.boot ? await import('./cgroup-parent.ts') : {};
   const isOurs = await isDelegated?.(cgroups, log);
   const make = () => {
     try {

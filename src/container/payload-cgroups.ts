@@ -80,7 +80,10 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
   for (const hierarchy of cgroups) {
     const limiting = limits ? limitsIn(hierarchy, limits, cgroups) : [];
     if (isUnified(hierarchy)) {
-      const controllers = limits && { ...controllersFor(limiting, payload.boot), isDelegated };
+      // An init limits and counts its units, as far as it can.
+      const hasControllers = limits !== undefined || (payload.boot && offersControllers(cgroupDirectory(hierarchy)));
+      const its = { isDelegated, isAskedFor: limits !== undefined };
+      const controllers = hasControllers ? { ...controllersFor(limiting, payload.boot), ...its } : undefined;
       const each = undo.use(makeUnified(hierarchy, name, controllers, readdirSync));
       made.push({ hierarchy, directory: each.directory });
       others = Math.max(others, each.others);
@@ -152,7 +155,10 @@ export function giveCgroup(directory: number, owner: number): void {
   for (const name of DELEGATED) perform(allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT'));
 }
 
-interface ControllersFor extends Omit<Controllers, 'isDelegated'> {
+/** Whether there could be controllers below this process's cgroup of version 2: version 1 may have them all. */
+const offersControllers = (own: string): boolean => !!readIfThere(`${own}/cgroup.controllers`)?.toString().trim();
+
+interface ControllersFor extends Omit<Controllers, 'isDelegated' | 'isAskedFor'> {
   /** What they are needed for. */
   doing: string;
 }
