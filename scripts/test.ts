@@ -38,6 +38,9 @@ const SLOWER_IN_VM = 2;
 /** Seconds that all tests of a virtual machine may take. */
 const LONGEST_IN_VM = 1800;
 
+/** How long libsystemd, and nspawn, wait for an answer on a bus there, in seconds: their default is 25. */
+const PATIENCE = 'SYSTEMD_BUS_TIMEOUT=300';
+
 /** Seconds that a file's processes may stay after itself. */
 const LINGERING = 5;
 
@@ -78,8 +81,10 @@ async function runInVm(machine: string, files: string[], limit: number, done: (o
   const left = new Set(files);
   let fault = 'the runner in the virtual machine does not know it';
   try {
+    // However busy this machine is, nobody there takes a slow answer of systemd's for none: units neither.
+    const patience = `systemctl set-environment ${PATIENCE}; export ${PATIENCE}`;
     const runner = `node_modules/.bin/bun scripts/test.ts --json --limit=${limit * SLOWER_IN_VM} ${files.join(' ')}`;
-    using vm = startVm(`exec ${runner} </dev/null`, machine, LONGEST_IN_VM);
+    using vm = startVm(`${patience}; exec ${runner} </dev/null`, machine, LONGEST_IN_VM);
     running.add(vm.pid);
     for await (const line of createInterface({ input: vm.stdout })) {
       if (!line.startsWith('{')) console.log(line);

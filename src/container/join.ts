@@ -9,7 +9,7 @@ import { call } from '../../syscalls/call.ts';
 import { AT, CLONE, O, TIOC } from '../../syscalls/constants.ts';
 import { duplicate, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { dieWithParent, joinNamespaces, setCapabilities } from '../../syscalls/process.ts';
-import { syscall } from '../../syscalls/syscall.ts';
+import { SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { agentView } from '../execute/container-tree.ts';
 import { payloadEnvironment } from '../execute/environment.ts';
@@ -99,12 +99,7 @@ export async function joinContainer(
   const cgroup = unified && passed.use(openDirectory(cgroupDirectory(unified))).fd;
   const console = 'console' in stdio ? passed.use(duplicate(stdio.console.fd)).fd : undefined;
   const streams = 'fds' in stdio ? stdio.fds : ([console!, console!, console!] as const);
-  using agent = startAgent({
-    namespaces: 0n,
-    fds: [pidfd, ...new Set(streams)],
-    dieWithParent: true,
-    ...(cgroup !== undefined && { cgroup }),
-  });
+  using agent = startIn(cgroup, [pidfd, ...new Set(streams)], record.machine);
   for (const hierarchy of cgroups.filter(each => !isUnified(each))) {
     attempt("moving into the container's cgroup", () =>
       writeHostFile(`${cgroupDirectory(hierarchy)}/cgroup.procs`, `${agent.pid}`),
@@ -138,6 +133,20 @@ export async function joinContainer(
   execFirst(agent, pieces, candidates(payload, environment), environment);
   agent.detach();
   return { pid: agent.pid, pidfd: agent.pidfd };
+}
+
+/** Starts an agent in a cgroup of version 2, if there is one to join. */
+function startIn(cgroup: number | undefined, fds: number[], machine: string): Agent {
+  try {
+    return startAgent({ namespaces: 0n, fds, dieWithParent: true, ...(cgroup !== undefined && { cgroup }) });
+  } catch (error) {
+    if (cgroup === undefined || !(error instanceof SyscallError) || error.code !== 'EACCES') throw error;
+    // Who may write to both cgroups must also write to the one that both are in: cgroups(7), "Delegation containment".
+    throw new Error(
+      `joining the cgroup of the container ${machine}: ${error.text} (EACCES); try systemd-run --user --scope nspawn exec ${machine} …`,
+      { cause: error },
+    );
+  }
 }
 
 const openDirectory = (path: string): OwnedFd =>

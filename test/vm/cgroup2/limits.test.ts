@@ -91,6 +91,19 @@ it("an ordinary user has limits where the user's own service manager has delegat
   assert.equal(cgroupsOf('bounded'), []);
   const refused = user('no', '--tasks=20', 'true');
   assert.match(refused.stderr, /is systemd's; try systemd-run --user --scope --property=Delegate=yes nspawn …\n$/);
+
+  const asGuest = 'runuser -u guest -- env -C / XDG_RUNTIME_DIR=/run/user/1000';
+  const run = `systemd-run --user -q --scope -p Delegate=yes nspawn -D / --volatile=overlay -qP -M bounded --tasks=20 -- sleep 1000`;
+  sh(`${asGuest} ${run} </dev/null >/dev/null 2>&1 &
+    for try in $(seq 600); do ${asGuest} nspawn list | grep -q ^bounded && break; sleep 0.1; done`);
+  const exec = 'nspawn exec bounded -- cat /proc/self/cgroup </dev/null';
+  const elsewhere = ends(`${asGuest} ${exec}`);
+  assert.match(
+    elsewhere.stderr,
+    /^joining the cgroup of the container bounded: .*\(EACCES\); try systemd-run --user --scope nspawn exec bounded …\n$/,
+  );
+  assert.match(ends(`${asGuest} systemd-run --user -q --scope ${exec}`).stdout, /^0::\/$/m);
+  sh(`${asGuest} sh -c 'nspawn kill bounded && nspawn wait bounded || true'`);
 });
 
 it('devices are those of the list', () => {
