@@ -119,7 +119,8 @@ it('standard streams, exit status, user, directory and environment', async () =>
 it('at a terminal the command has one of its own', async () => {
   const machine = named('terminal');
   await using _ = await idle(machine);
-  const script = 'stty size; read line; trap "echo interrupted; exit 3" INT; echo "<$line>"; sleep 1000';
+  const script =
+    'stty size; read line; trap "echo interrupted; exit 3" INT; echo "<$line>"; while :; do sleep 0.1; done';
   await using session = atTerminal([...NSPAWN, 'exec', machine, 'sh', '-c', script]);
   await session.until('30 100\r\n');
   session.type('words\r');
