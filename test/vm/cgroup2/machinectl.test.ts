@@ -18,8 +18,8 @@ const inside = (name: string, script: string): string =>
 async function isUp(name: string, running?: Running): Promise<void> {
   try {
     await eventually(`${name} is up`, () => {
-      const { exitCode } = running?.child ?? {};
-      if (typeof exitCode === 'number') throw new Error(`nspawn has ended with ${exitCode}`);
+      const how = running?.child.signalCode ?? running?.child.exitCode ?? undefined;
+      if (how !== undefined) throw new Error(`nspawn has ended with ${how}`);
       return /^(running|degraded)$/m.test(inside(name, 'systemctl is-system-running'));
     });
   } catch (error) {
