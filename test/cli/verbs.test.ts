@@ -207,7 +207,7 @@ it('wait waits until all of the container can be used again', async () => {
   using tree = copyTree(busyboxTree());
   const words = ['-D', tree.path, '-q', '-M', machine, '--timezone=off', '--resolv-conf=off', '-P', '--', 'sh', '-c'];
   const running = startNspawn([...words, 'echo ready; exec sleep 1000']);
-  await running.until('ready');
+  await eventually('it is listed', () => listed(machine).length === 1);
   const [{ pid }] = listed(machine) as [ContainerRecord];
   const waiting = startNspawn(['wait', machine]);
   await eventually('it waits for the container', () => holdsPidfd(waiting.child.pid!));
