@@ -104,9 +104,8 @@ export interface Container extends AsyncDisposable {
  * Rejects with UsageError for options that can't be, else with an Error.
  */
 export async function spawn(options: SpawnOptions = {}): Promise<Container> {
-  // The command's options come from parsers.
-  const { checkSpawnTypes } = await import('./options/types.ts');
-  checkSpawnTypes(options);
+  types ??= await import('./options/types.ts');
+  types.checkSpawnTypes(options);
   const {
     stdio = 'pipe',
     logger = silentLogger,
@@ -131,6 +130,9 @@ export async function spawn(options: SpawnOptions = {}): Promise<Container> {
     throw error;
   }
 }
+
+/** Loaded once: the command has parsers for its options, and to ask for a module again takes a fiftieth of a start. */
+let types: typeof import('./options/types.ts') | undefined;
 
 /** How a container is run, beyond what it is. */
 type How = Required<Pick<SpawnOptions, 'stdio' | 'logger' | 'patience' | 'listenFds'>> & {
@@ -229,7 +231,8 @@ export async function spawnOn(
       owned?.[Symbol.dispose]();
     }
     listening?.finish();
-    ready.reject(new Error(`the container ${plan.machine} has ended without having said that it is ready`));
+    if (notifyReady)
+      ready.reject(new Error(`the container ${plan.machine} has ended without having said that it is ready`));
     if (released) await released();
     if (owned?.released) await owned.released();
     const used = counted && completedBy(counted, reaped.used, plan.users !== undefined);
