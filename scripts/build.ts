@@ -53,7 +53,7 @@ const embedMachineCode = (architecture: 'x86_64' | 'arm64'): BunPlugin => ({
   setup(build) {
     build.onLoad({ filter: /\/agent\/machine-code\.ts$/ }, () => {
       const numbers = architecture === 'arm64' ? arm64 : x86_64;
-      const bytes = (code: Uint8Array) => `Uint8Array.from(${JSON.stringify([...code])})`;
+      const bytes = (code: Uint8Array) => `new Uint8Array(${JSON.stringify([...code])})`;
       const stub = bytes(stubCode(architecture, numbers));
       const agent = bytes(agentElf(architecture, numbers));
       return {

@@ -17,72 +17,78 @@ type Kind =
 const flags = (prefix: string, table: Flags): Kind => ({ prefix, flags: table });
 const oneOf = (prefix: string, table: Flags): Kind => ({ prefix, oneOf: table });
 
-const AT_FLAGS = flags('AT_', { ...k.AT, FDCWD: 0 });
-const OPEN = flags('O_', k.O);
-const MOUNT = flags('MS_', k.MS);
-const SOCKET = flags('SOCK_', { CLOEXEC: k.SOCK.CLOEXEC, NONBLOCK: k.SOCK.NONBLOCK, DGRAM: 2, STREAM: 1 });
-const MOUNT_ATTR = flags('MOUNT_ATTR_', k.MOUNT_ATTR);
-const SIGNAL = oneOf('SIG', k.SIG);
-const IOCTL = oneOf('', {
-  ...prefixed('TIOC', k.TIOC),
-  ...prefixed('TC', k.TC),
-  ...prefixed('LOOP_', k.LOOP),
-  ...prefixed('BLK', k.BLK),
-});
 const N = 'number';
 
+type Signatures = Readonly<Record<string, readonly Kind[]>>;
+/** Made when there is something to say. */
+let signatures: Signatures | undefined;
+
 /** How the arguments of the calls in use are written; other calls and arguments show plain numbers. */
-const SIGNATURES: Readonly<Record<string, readonly Kind[]>> = {
-  openat: ['fd', N, OPEN, 'octal'],
-  openat2: ['fd', N, { words: { flags: OPEN, mode: 'octal', resolve: flags('RESOLVE_', k.RESOLVE) } }, N],
-  open_tree: [
-    'fd',
-    N,
-    flags('', {
-      OPEN_TREE_CLONE: 1,
-      AT_RECURSIVE: k.AT.RECURSIVE,
-      AT_EMPTY_PATH: k.AT.EMPTY_PATH,
-      OPEN_TREE_CLOEXEC: k.O.CLOEXEC,
-      AT_SYMLINK_NOFOLLOW: 0x100,
-    }),
-  ],
-  move_mount: ['fd', N, 'fd', N, flags('MOVE_MOUNT_', k.MOVE_MOUNT)],
-  mount_setattr: [
-    'fd',
-    N,
-    AT_FLAGS,
-    { words: { attr_set: MOUNT_ATTR, attr_clr: MOUNT_ATTR, propagation: MOUNT, userns_fd: N } },
-    N,
-  ],
-  fsopen: [N, flags('FSOPEN_', { CLOEXEC: 1 })],
-  fsconfig: ['fd', oneOf('FSCONFIG_', k.FSCONFIG), N, N, N],
-  fsmount: ['fd', flags('FSMOUNT_', { CLOEXEC: 1 }), MOUNT_ATTR],
-  mount: [N, N, N, MOUNT, N],
-  umount2: [N, flags('', { MNT_DETACH: k.MNT_DETACH, UMOUNT_NOFOLLOW: k.UMOUNT_NOFOLLOW })],
-  mkdirat: ['fd', N, 'octal'],
-  mknodat: ['fd', N, 'octal', 'hex'],
-  symlinkat: [N, 'fd', N],
-  unlinkat: ['fd', N, AT_FLAGS],
-  readlinkat: ['fd', N, N, N],
-  fchmodat: ['fd', N, 'octal'],
-  fchownat: ['fd', N, N, N, AT_FLAGS],
-  statx: ['fd', N, AT_FLAGS, 'hex', N],
-  close_range: [N, 'hex', flags('CLOSE_RANGE_', k.CLOSE_RANGE)],
-  prctl: [oneOf('PR_', k.PR), N, N, N, N],
-  memfd_create: [N, flags('MFD_', k.MFD)],
-  mmap: ['hex', N, flags('PROT_', k.PROT), flags('MAP_', k.MAP), N, N],
-  socket: [oneOf('AF_', k.AF), SOCKET, N],
-  socketpair: [oneOf('AF_', k.AF), SOCKET, N, N],
-  execveat: ['fd', N, N, N, AT_FLAGS],
-  clone3: [flags('CLONE_', k.CLONE)],
-  fcntl: ['fd', oneOf('F_', k.F), N],
-  waitid: [oneOf('P_', k.P), N, N, flags('W', k.W), N],
-  ioctl: ['fd', IOCTL, N],
-  umask: ['octal'],
-  personality: ['hex'],
-  rt_sigaction: [SIGNAL, N, N, N],
-  pidfd_send_signal: ['fd', SIGNAL, N, N],
-};
+function makeSignatures(): Signatures {
+  const atFlags = flags('AT_', { ...k.AT, FDCWD: 0 });
+  const open = flags('O_', k.O);
+  const mount = flags('MS_', k.MS);
+  const socket = flags('SOCK_', { CLOEXEC: k.SOCK.CLOEXEC, NONBLOCK: k.SOCK.NONBLOCK, DGRAM: 2, STREAM: 1 });
+  const mountAttr = flags('MOUNT_ATTR_', k.MOUNT_ATTR);
+  const signal = oneOf('SIG', k.SIG);
+  const ioctl = oneOf('', {
+    ...prefixed('TIOC', k.TIOC),
+    ...prefixed('TC', k.TC),
+    ...prefixed('LOOP_', k.LOOP),
+    ...prefixed('BLK', k.BLK),
+  });
+  return {
+    openat: ['fd', N, open, 'octal'],
+    openat2: ['fd', N, { words: { flags: open, mode: 'octal', resolve: flags('RESOLVE_', k.RESOLVE) } }, N],
+    open_tree: [
+      'fd',
+      N,
+      flags('', {
+        OPEN_TREE_CLONE: 1,
+        AT_RECURSIVE: k.AT.RECURSIVE,
+        AT_EMPTY_PATH: k.AT.EMPTY_PATH,
+        OPEN_TREE_CLOEXEC: k.O.CLOEXEC,
+        AT_SYMLINK_NOFOLLOW: 0x100,
+      }),
+    ],
+    move_mount: ['fd', N, 'fd', N, flags('MOVE_MOUNT_', k.MOVE_MOUNT)],
+    mount_setattr: [
+      'fd',
+      N,
+      atFlags,
+      { words: { attr_set: mountAttr, attr_clr: mountAttr, propagation: mount, userns_fd: N } },
+      N,
+    ],
+    fsopen: [N, flags('FSOPEN_', { CLOEXEC: 1 })],
+    fsconfig: ['fd', oneOf('FSCONFIG_', k.FSCONFIG), N, N, N],
+    fsmount: ['fd', flags('FSMOUNT_', { CLOEXEC: 1 }), mountAttr],
+    mount: [N, N, N, mount, N],
+    umount2: [N, flags('', { MNT_DETACH: k.MNT_DETACH, UMOUNT_NOFOLLOW: k.UMOUNT_NOFOLLOW })],
+    mkdirat: ['fd', N, 'octal'],
+    mknodat: ['fd', N, 'octal', 'hex'],
+    symlinkat: [N, 'fd', N],
+    unlinkat: ['fd', N, atFlags],
+    readlinkat: ['fd', N, N, N],
+    fchmodat: ['fd', N, 'octal'],
+    fchownat: ['fd', N, N, N, atFlags],
+    statx: ['fd', N, atFlags, 'hex', N],
+    close_range: [N, 'hex', flags('CLOSE_RANGE_', k.CLOSE_RANGE)],
+    prctl: [oneOf('PR_', k.PR), N, N, N, N],
+    memfd_create: [N, flags('MFD_', k.MFD)],
+    mmap: ['hex', N, flags('PROT_', k.PROT), flags('MAP_', k.MAP), N, N],
+    socket: [oneOf('AF_', k.AF), socket, N],
+    socketpair: [oneOf('AF_', k.AF), socket, N, N],
+    execveat: ['fd', N, N, N, atFlags],
+    clone3: [flags('CLONE_', k.CLONE)],
+    fcntl: ['fd', oneOf('F_', k.F), N],
+    waitid: [oneOf('P_', k.P), N, N, flags('W', k.W), N],
+    ioctl: ['fd', ioctl, N],
+    umask: ['octal'],
+    personality: ['hex'],
+    rt_sigaction: [signal, N, N, N],
+    pidfd_send_signal: ['fd', signal, N, N],
+  };
+}
 
 function prefixed(prefix: string, table: Flags): Flags {
   return Object.fromEntries(Object.entries(table).map(([name, value]) => [prefix + name, value]));
@@ -90,7 +96,8 @@ function prefixed(prefix: string, table: Flags): Flags {
 
 /** `name(argument, …)`. Environments and other long lists are cut. */
 export function formatCall(formatted: Call): string {
-  const kinds = SIGNATURES[formatted.name] ?? [];
+  signatures ??= makeSignatures();
+  const kinds = signatures[formatted.name] ?? [];
   return `${formatted.name}(${formatted.args.map((argument, i) => formatArgument(argument, kinds[i] ?? N)).join(', ')})`;
 }
 

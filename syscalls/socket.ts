@@ -40,9 +40,7 @@ export function sendFds(socket: number, fds: readonly number[]): Call {
   view.setBigUint64(CMSG.length, BigInt(CMSG.data + 4 * fds.length), true);
   view.setInt32(CMSG.level, SOL_SOCKET, true);
   view.setInt32(CMSG.type, SCM.RIGHTS, true);
-  fds.forEach((fd, i) => {
-    view.setInt32(CMSG.data + 4 * i, fd, true);
-  });
+  for (let i = 0; i < fds.length; i++) view.setInt32(CMSG.data + 4 * i, fds[i]!, true);
   return call('sendmsg', socket, message(new Uint8Array(1), control, 'out'), MSG.NOSIGNAL);
 }
 
@@ -58,7 +56,9 @@ export function receiveFds(socket: number, count: number): { call: Call; fds: ()
       const view = new DataView(control.buffer);
       // The length stays 0 when none came.
       const received = Math.max((Number(view.getBigUint64(CMSG.length, true)) - CMSG.data) / 4, 0);
-      return Array.from({ length: received }, (_, i) => view.getInt32(CMSG.data + 4 * i, true));
+      const fds: number[] = [];
+      for (let i = 0; i < received; i++) fds.push(view.getInt32(CMSG.data + 4 * i, true));
+      return fds;
     },
   };
 }

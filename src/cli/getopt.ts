@@ -28,8 +28,6 @@ export function* getopt<Option extends Syntax>(
   words: readonly string[],
   options: readonly Option[],
 ): Generator<Given<Option>, string[]> {
-  const byName = new Map(options.map(option => [option.name, option]));
-  const byLetter = new Map(options.map(option => [option.letter, option]));
   let next = 0;
   while (next < words.length) {
     const word = words[next] ?? '';
@@ -40,7 +38,7 @@ export function* getopt<Option extends Syntax>(
     if (word.startsWith('--')) {
       const equals = word.indexOf('=');
       const name = word.slice(2, equals < 0 ? undefined : equals);
-      const option = byName.get(name) ?? findAbbreviated(options, name);
+      const option = options.find(each => each.name === name) ?? findAbbreviated(options, name);
       if (equals >= 0) yield { option, value: onlyIfTaken(option, word.slice(equals + 1)) };
       else if (option.value === undefined || option.valueOptional) yield { option };
       else yield { option, value: words[next++] ?? missingValue(option) };
@@ -49,7 +47,7 @@ export function* getopt<Option extends Syntax>(
 
     let letters = word.slice(1);
     while (letters !== '') {
-      const option = byLetter.get(letters[0]) ?? unknownLetter(letters);
+      const option = options.find(({ letter }) => letter === letters[0]) ?? unknownLetter(letters);
       letters = letters.slice(1);
       if (option.value === undefined) {
         yield { option };

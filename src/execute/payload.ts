@@ -230,7 +230,10 @@ export const signals = (): Call[] => [
 /** Numbers of the signals that this process ignores, from proc_pid_status(5). */
 function ignoredSignals(): number[] {
   const mask = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)/m.exec(readHostFile('/proc/self/status').toString())?.[1] ?? '0'}`);
-  return Array.from({ length: 64 }, (_, i) => i + 1).filter(signal => (mask >> BigInt(signal - 1)) & 1n);
+  const ignored: number[] = [];
+  for (let signal = 1; mask >> BigInt(signal - 1); signal++)
+    if ((mask >> BigInt(signal - 1)) & 1n) ignored.push(signal);
+  return ignored;
 }
 
 interface Candidate {

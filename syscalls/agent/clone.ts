@@ -83,11 +83,12 @@ export function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: nu
   trace.sink?.('nspawn', call('clone3', flags), pid);
   if (pid < 0) throw new SyscallError(call('clone3', flags), errnoByNumber(-pid));
   const pidfd = view.getInt32(pidfdAt, true);
-  const failed = calls.findIndex((_, i) => view.getBigInt64(opAt(i) + OP.result, true) < 0n);
-  if (failed < 0) return { pid, pidfd };
+  const resultAt = (i: number) => Number(view.getBigInt64(opAt(i) + OP.result, true));
+  const failed = calls.find((_, i) => resultAt(i) < 0);
+  if (!failed) return { pid, pidfd };
   killAndReap(pidfd, LONGEST_EXIT);
   closeFd(pidfd);
-  throw new SyscallError(calls[failed]!, errnoByNumber(Number(-view.getBigInt64(opAt(failed) + OP.result, true))));
+  throw new SyscallError(failed, errnoByNumber(-resultAt(calls.indexOf(failed))));
 }
 
 /** At least so much memory. Throws SyscallError. */

@@ -158,7 +158,7 @@ function takeBack(agent: Agent, slot: number, { theirs }: Piece): void {
 
 /** Fills a slot: calls, then nothings. */
 function writeSlot(arena: Arena, slot: number, calls: readonly Call[]): void {
-  const padding = Array.from({ length: WILL.opsPerSlot - calls.length }, () => NOTHING);
+  const padding = new Array<Call>(WILL.opsPerSlot - calls.length).fill(NOTHING);
   const all = [...calls, ...padding];
   // Each is tried whatever became of the others.
   for (const entrusted of all) entrusted.allow = 'any';
