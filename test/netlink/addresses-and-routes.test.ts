@@ -12,6 +12,7 @@ import {
   dumpRoutes,
   getNeighbour,
   getRoute,
+  type Neighbour,
   newAddress,
   newLink,
   newNeighbour,
@@ -48,10 +49,10 @@ function linkNames(connection: Connection): Map<number, string> {
 }
 
 function assertSameAddresses(namespace: Namespace, connection: Connection): void {
-  const byLink = namespace.ipJson('-details address');
-  for (const link of byLink) {
-    const ours = connection.dump(dumpAddresses({ index: link['ifindex'] as number }));
-    assertSame(ours.map(addressAsIp), link['addr_info'] as Record<string, unknown>[], link['ifname'] as string);
+  for (const [index, name] of linkNames(connection)) {
+    const ours = () => connection.dump(dumpAddresses({ index })).map(addressAsIp);
+    const shown = () => namespace.ipJson('-details address').find(link => link['ifindex'] === index);
+    assertSame(ours, () => shown()?.['addr_info'] as Record<string, unknown>[], name);
   }
 }
 
@@ -61,25 +62,18 @@ function assertSameRoutes(namespace: Namespace, connection: Connection): void {
     ['inet', '-4'],
     ['inet6', '-6'],
   ] as const) {
-    const ours = connection.dump(dumpRoutes(family)).map(route => routeAsIp(route, names));
-    assertSame(ours, namespace.ipJson(`${option} -details route show table all`), family);
+    const ours = () => connection.dump(dumpRoutes(family)).map(route => routeAsIp(route, names));
+    assertSame(ours, () => namespace.ipJson(`${option} -details route show table all`), family);
   }
 }
 
 function assertSameNeighbours(namespace: Namespace, connection: Connection): void {
   const names = linkNames(connection);
-  const ours = connection.dump(dumpNeighbours()).filter(entry => !entry.state.includes('NOARP'));
-  assertSame(
-    ours.map(entry => neighbourAsIp(entry, names)),
-    namespace.ipJson('neighbour'),
-    'neighbours',
-  );
-  const proxies = connection.dump(dumpNeighbours({ proxies: true }));
-  assertSame(
-    proxies.map(entry => neighbourAsIp(entry, names)),
-    namespace.ipJson('neighbour show proxy'),
-    'proxies',
-  );
+  const asIp = (entries: Neighbour[]) => entries.map(entry => neighbourAsIp(entry, names));
+  const ours = () => asIp(connection.dump(dumpNeighbours()).filter(entry => !entry.state.includes('NOARP')));
+  assertSame(ours, () => namespace.ipJson('neighbour'), 'neighbours');
+  const proxies = () => asIp(connection.dump(dumpNeighbours({ proxies: true })));
+  assertSame(proxies, () => namespace.ipJson('neighbour show proxy'), 'proxies');
 }
 
 run('addresses made by ip are read as ip reads them', () => {

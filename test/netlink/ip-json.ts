@@ -10,13 +10,27 @@ export type LinkNames = ReadonlyMap<number, string>;
 /** What goes on counting between the two readings. */
 const RUNNING = /_timer$/;
 
-/** Asserts that all that `ip` shows, we have read too, with the same values. What it leaves out may be anything. */
-export function assertSame(ours: Json[], theirs: Json[], what: string): void {
-  assert.is(ours.length, theirs.length, `${what}: as many as ip shows`);
-  const differences = theirs.flatMap((their, index) =>
-    differencesOf(comparable(ours[index]), comparable(their), `${index}`),
-  );
-  assert.is(differences.join('\n'), '', what);
+/** How often both read again, and the milliseconds between. */
+const MOST_TRIES = 50;
+const PAUSE_MS = 100;
+
+/**
+ * Asserts that all that `ip` shows, we read too, with the same values. What it leaves out may be anything. What the kernel
+ * has changed between the two readings, as it does with the state of a link that was just made, is read again.
+ */
+export function assertSame(readOurs: () => Json[], readTheirs: () => Json[], what: string): void {
+  for (let tries = 1; ; tries++) {
+    const [ours, theirs] = [readOurs(), readTheirs()];
+    const differences = theirs.flatMap((their, index) =>
+      differencesOf(comparable(ours[index]), comparable(their), `${index}`),
+    );
+    if (ours.length === theirs.length && differences.length === 0) return;
+    if (tries === MOST_TRIES) {
+      assert.is(ours.length, theirs.length, `${what}: as many as ip shows`);
+      assert.is(differences.join('\n'), '', what);
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+  }
 }
 
 function differencesOf(ours: unknown, theirs: unknown, path: string): string[] {

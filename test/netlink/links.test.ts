@@ -37,9 +37,11 @@ const kind = (name: string) => () => {
 
 /** Asserts that we and `ip` read the same of all links there are. */
 function assertSameLinks(namespace: Namespace, connection: Connection, what: string): void {
-  const links = connection.dump(dumpLinks());
-  const ours = links.map(link => linkAsIp(link, links));
-  assertSame(ours, namespace.ipJson('-details -statistics link'), what);
+  const ours = () => {
+    const links = connection.dump(dumpLinks());
+    return links.map(link => linkAsIp(link, links));
+  };
+  assertSame(ours, () => namespace.ipJson('-details -statistics link'), what);
 }
 
 /** What `ip` shows of one link, and of its kind. */
