@@ -48,7 +48,10 @@ const REFUSALS: readonly [(o: ContainerOptions) => unknown, string][] = [
     o => o.binds?.some(({ idmap }) => idmap),
     "the bind options idmap, rootidmap and owneridmap take root: nobody else may show files as others'; one's own are root's without them",
   ],
-  [o => !['no', 'auto'].includes(o.linkJournal ?? 'auto'), "--link-journal= takes root: the journal is the system's"],
+  [
+    o => o.linkJournal === 'guest' || o.linkJournal === 'host',
+    "--link-journal= takes root: the journal is the system's; -j goes on without",
+  ],
   [
     o => o.privateUsers === 'no',
     '--private-users=no takes root: anybody else may mount things only in a user namespace; leave it out',

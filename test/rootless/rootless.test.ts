@@ -276,6 +276,7 @@ it('what takes root is refused with the reason', async () => {
     ],
     [['--private-users-ownership=chown'], /^--private-users-ownership=chown and map take root/],
     [['--register=yes'], /^--register=yes takes root/],
+    [['--link-journal=guest'], /^--link-journal= takes root: .*; -j goes on without\n$/],
     [['-u', '5'], /.+/],
   ];
   for (const [options, expected] of refusals) {
@@ -283,6 +284,7 @@ it('what takes root is refused with the reason', async () => {
     assert.is(status, 1, options.join(' '));
     assert.match(stderr, expected, `${options.join(' ')}: ${stderr}`);
   }
+  assert.equal(await inTree('echo here', ['-j']), { status: 0, stdout: 'here\n', stderr: '' });
 });
 
 withIds('with subordinate ids there are other users', async () => {
