@@ -313,6 +313,12 @@ withIds('a tree that belongs to subordinate ids is theirs', async () => {
   const { status, stdout, stderr } = await inTree('id -u; touch /file', [], rich);
   assert.equal([status, stdout, stderr], [0, '0\n', '']);
   assert.is(lstatSync(join(rich.tree, 'file')).uid, SUBORDINATE.start);
+  const refused = await inTree('true', ['--console=interactive'], rich);
+  assert.equal(refused, {
+    status: 1,
+    stdout: '',
+    stderr: `root in the container is the user ${SUBORDINATE.start} of the host, who may not open this user's pseudo terminals; --console=pipe (-P) does without\n`,
+  });
 });
 
 withIds('users and groups may have other subordinate ids', async () => {
