@@ -178,15 +178,18 @@ export const deviceNumber = (major: number, minor: number): number =>
 
 /** Reads a descriptor to its end. Throws SyscallError, or an Error when there are more than `limit` bytes. */
 export function readAll(fd: number, limit: number): Buffer {
-  let all = Buffer.alloc(0);
+  const pieces: Buffer[] = [];
+  let total = 0;
   page ??= Buffer.allocUnsafeSlow(PAGE);
+  let buffer = page;
   for (;;) {
-    // Most of what is read is short; each further read doubles.
-    const chunk = all.length < PAGE ? page : Buffer.allocUnsafeSlow(all.length);
-    const length = syscall('read', fd, { out: chunk }, chunk.length);
-    if (length === 0) return all;
-    all = Buffer.concat([all, chunk.subarray(0, length)]);
-    if (all.length > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
+    const length = syscall('read', fd, { out: buffer }, buffer.length);
+    if (length === 0) return Buffer.concat(pieces);
+    pieces.push(Buffer.from(buffer.subarray(0, length)));
+    total += length;
+    if (total > limit) throw new Error(`reading a file: it has more than ${limit} bytes`);
+    // Most of what is read is short, and of /proc there is seldom more than a page at a time.
+    if (length === buffer.length) buffer = Buffer.allocUnsafeSlow(2 * length);
   }
 }
 
