@@ -1,7 +1,7 @@
 /** From a plan to a running payload. */
 import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
 import { entrust } from '../../syscalls/agent/janitor.ts';
-import { allowing, call } from '../../syscalls/call.ts';
+import { call } from '../../syscalls/call.ts';
 import { AT, CLONE, SIG } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { killAndWait, signalProcess } from '../../syscalls/process.ts';
@@ -179,8 +179,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   if (secrets && credentials)
     attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));
   if (idOf(user.uid) !== 0 && console) {
-    // Only who has the terminal's group among its own may give it away.
-    if (maps) agent.run([allowing(call('fchownat', AT.FDCWD, '/dev/console', user.uid, user.gid, 0), 'EPERM')]);
+    if (maps) agent.run([call('fchownat', AT.FDCWD, '/dev/console', user.uid, user.gid, 0)]);
     else syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
   }
   if (plan.payload.files.length > 0) {

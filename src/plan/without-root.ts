@@ -90,12 +90,6 @@ const ownId = () => process.geteuid!();
 /** The plan for such options, as it can be carried out. Throws UsageError. */
 export async function planWithoutRoot(plan: Plan): Promise<Plan> {
   const users = { ...plan.users!, maps: ownMaps(plan.users!, plan) };
-  const root = users.maps.uids[0]!.outside;
-  if (plan.console === 'pty' && root !== ownId()) {
-    throw new UsageError(
-      `root in the container is the user ${root} of the host, who may not open this user's pseudo terminals; --console=pipe (-P) does without`,
-    );
-  }
   const split = await splitRoot(plan);
   const cgroups = plan.cgroups.filter(each => mayWrite(cgroupDirectory(each)));
   if (plan.limits && !isOnlyCounted(plan) && cgroups.length < plan.cgroups.length) {

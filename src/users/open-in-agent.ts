@@ -1,10 +1,12 @@
 /** What an ordinary user's container gets of the host, opened by an agent that may mount. */
+import process from 'node:process';
 import type { Agent } from '../../syscalls/agent/agent.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, MOUNT_ATTR, MS, O } from '../../syscalls/constants.ts';
 import { makeDirectories, openInRoot } from '../../syscalls/file.ts';
 import { cloneTree, newMount, setMountAttributes } from '../../syscalls/mount.ts';
 import { setUmask } from '../../syscalls/process.ts';
+import { syscall } from '../../syscalls/syscall.ts';
 import { attempt, type Piece, runPieces } from '../execute/attempt.ts';
 import type { Origins } from '../execute/host-objects.ts';
 import { readLink } from '../host.ts';
@@ -65,8 +67,7 @@ function openingOf(object: HostObject, { root, ephemeral, console }: OriginsInAg
       return { calls: [...mount, call('close', resultOf(mount[0]!))], made: mount.at(-1)! };
     }
     case 'console':
-      // By its name: what this process has open is of other mounts than the agent's.
-      return copyOf(AT.FDCWD, readLink(`/proc/self/fd/${console!.fd}`)!);
+      return consoleOf(console!.fd);
     case 'ephemeral':
       return copyOf(root as number, '');
     case 'layer':
@@ -77,6 +78,18 @@ function openingOf(object: HostObject, { root, ephemeral, console }: OriginsInAg
       throw new Error('only root can have it');
   }
 }
+
+/** The terminal of this user, which is root's of the agent's namespace from then on. */
+function consoleOf(slave: number): Opening {
+  // Of the terminals' group no user namespace of this user's has a number, and what it can't name, its root can't give away.
+  syscall('fchown', slave, KEEP, process.getegid!());
+  // By its name: what this process has open is of other mounts than the agent's.
+  const { calls, made } = copyOf(AT.FDCWD, readLink(`/proc/self/fd/${slave}`)!);
+  return { calls: [...calls, call('fchownat', resultOf(made), '', 0, 0, AT.EMPTY_PATH)], made };
+}
+
+/** chown(2): an owner or a group that stays. */
+const KEEP = -1;
 
 function copyOf(at: number, path: string): Opening {
   const made = cloneTree(at, path, { recursive: false });

@@ -313,12 +313,24 @@ withIds('a tree that belongs to subordinate ids is theirs', async () => {
   const { status, stdout, stderr } = await inTree('id -u; touch /file', [], rich);
   assert.equal([status, stdout, stderr], [0, '0\n', '']);
   assert.is(lstatSync(join(rich.tree, 'file')).uid, SUBORDINATE.start);
-  const refused = await inTree('true', ['--console=interactive'], rich);
-  assert.equal(refused, {
-    status: 1,
-    stdout: '',
-    stderr: `root in the container is the user ${SUBORDINATE.start} of the host, who may not open this user's pseudo terminals; --console=pipe (-P) does without\n`,
-  });
+});
+
+withIds('the terminal is whose payload it is, also on a tree that belongs to subordinate ids', async () => {
+  using rich = ordinaryUser({ hasSubordinates: true });
+  const shows = async (expected: string, as: string[] = []) => {
+    const show = 'tty; stat -c %u:%g:%a /dev/console; echo opened again > /dev/console; read line; exit 7';
+    const words = ['-q', '-D', rich.tree, ...as, '--', '/bin/sh', '-c', show];
+    await using session = atTerminal([...rich.nspawn, ...words]);
+    await session.until(expected);
+    session.type('go\r');
+    assert.is(await session.ended, 7);
+  };
+  await shows('/dev/console\r\n0:0:600\r\nopened again\r\n');
+  await shows('/dev/console\r\n1000:1000:600\r\nopened again\r\n', ['-u', 'guest']);
+  await nspawn(['-R', `${SUBORDINATE.start}:${SUBORDINATE.start}`, rich.tree], { command: ['chown'] });
+  await nspawn(['755', rich.home], { command: ['chmod'] });
+  await shows('/dev/console\r\n0:0:600\r\nopened again\r\n');
+  await shows('/dev/console\r\n1000:1000:600\r\nopened again\r\n', ['-u', 'guest']);
 });
 
 withIds('users and groups may have other subordinate ids', async () => {
