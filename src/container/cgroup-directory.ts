@@ -9,6 +9,7 @@ import { closeFd, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import type { Fd } from '../../syscalls/mount.ts';
 import { sleep } from '../../syscalls/process.ts';
 import { perform } from '../../syscalls/syscall.ts';
+import type { MakeOurs } from '../trees/remove.ts';
 
 /** What the names of all of ours begin with. */
 export const PREFIX = 'nspawn-';
@@ -22,7 +23,15 @@ export type List = typeof readdirSync;
 
 export const openCgroup = (at: number, path: string): Call =>
   call('openat', at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC, 0);
+const findCgroup = (at: number, path: string): Call =>
+  call('openat', at, path, O.PATH | O.DIRECTORY | O.NOFOLLOW | O.CLOEXEC, 0);
 export const openControl = (at: number, path: string): Call => call('openat', at, path, O.WRONLY | O.CLOEXEC, 0);
+
+/**
+ * What a thread writes to a cgroup's file to move there. Who moves another process waits for all CPUs, which takes ten
+ * milliseconds; a thread that moves itself doesn't: cgroup_procs_write_start() in kernel/cgroup/cgroup.c of Linux.
+ */
+export const ITSELF = Buffer.from('0');
 
 const ONE = Buffer.from('1');
 /** Kills all in a cgroup of version 2, and below it, by its cgroup.kill. */
@@ -56,10 +65,10 @@ export const removeEmpty = (parent: number, name: string): Call[] =>
   [`${name}/${INNER}`, name].map(path => allowing(call('unlinkat', parent, path, AT.REMOVEDIR)));
 
 /**
- * Removes a cgroup, and those below it, once all that was killed in it is gone. Throws SyscallError when that takes too
- * long.
+ * Removes a cgroup, and those below it, once all that was killed in it is gone. Who is not root may need `makeOurs` for what
+ * the container's users have made. Throws SyscallError when that takes too long.
  */
-export function remove(parent: number, name: string, list: List): void {
+export function remove(parent: number, name: string, list: List, makeOurs?: MakeOurs): void {
   const removed = removeEmpty(parent, name)
     .map(each => perform(each))
     .at(-1)!;
@@ -69,7 +78,7 @@ export function remove(parent: number, name: string, list: List): void {
   for (let step = 0; step < DEATH.steps; step++) {
     // Where nothing can be removed nothing was made.
     if (perform(allowing(attempt, 'EBUSY', 'ENOENT', 'EROFS')) !== -EBUSY) return;
-    removeBelow(parent, name, list);
+    removeBelow(parent, name, list, makeOurs);
     perform(sleep(DEATH.step));
   }
   perform(attempt);
@@ -77,18 +86,24 @@ export function remove(parent: number, name: string, list: List): void {
 const EBUSY = 16;
 
 /** What is still in use stays: its parent is tried again. */
-function removeBelow(parent: number, name: string, list: List): void {
+function removeBelow(parent: number, name: string, list: List, makeOurs?: MakeOurs): void {
+  if (makeOurs) {
+    const found = perform(allowing(findCgroup(parent, name), 'ENOENT'));
+    if (found < 0) return;
+    using cgroup = owned(found);
+    makeOurs(cgroup.fd);
+  }
   const fd = perform(allowing(openCgroup(parent, name), 'ENOENT'));
   if (fd < 0) return;
   using directory = owned(fd);
   for (const child of below(directory.fd, list)) {
-    removeBelow(directory.fd, child, list);
+    removeBelow(directory.fd, child, list, makeOurs);
     perform(allowing(call('unlinkat', directory.fd, child, AT.REMOVEDIR), 'EBUSY', 'ENOENT'));
   }
 }
 
-/** Removes cgroups of ours that nobody holds a lock on; returns the number of the others. */
-export function removeAbandoned(parent: number, list: List): number {
+/** Removes cgroups of ours that nobody holds a lock on, as remove() does; returns the number of the others. */
+export function removeAbandoned(parent: number, list: List, makeOurs?: MakeOurs): number {
   let held = 0;
   for (const name of below(parent, list).filter(each => each.startsWith(PREFIX))) {
     const fd = perform(allowing(openCgroup(parent, name), 'ENOENT'));
@@ -105,7 +120,7 @@ export function removeAbandoned(parent: number, list: List): number {
       perform(allowing(killAll(kill), 'ENOENT', 'ENODEV'));
       closeFd(kill);
     }
-    remove(parent, name, list);
+    remove(parent, name, list, makeOurs);
   }
   return held;
 }

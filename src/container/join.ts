@@ -4,12 +4,13 @@
  * it is nobody that the container could see, and what root in the container can then look into holds nothing of the
  * host's. See setns(2).
  */
+import process from 'node:process';
 import { type Agent, startAgent } from '../../syscalls/agent/agent.ts';
-import { call } from '../../syscalls/call.ts';
+import { allowing, call, resultOf } from '../../syscalls/call.ts';
 import { AT, CLONE, O, TIOC } from '../../syscalls/constants.ts';
 import { duplicate, type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { dieWithParent, joinNamespaces, setCapabilities } from '../../syscalls/process.ts';
-import { SyscallError, syscall } from '../../syscalls/syscall.ts';
+import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { attempt } from '../execute/attempt.ts';
 import { agentView } from '../execute/container-tree.ts';
 import { payloadEnvironment } from '../execute/environment.ts';
@@ -30,6 +31,7 @@ import { checkOptions } from '../options/check.ts';
 import { cgroupDirectory, type Hierarchy, hierarchiesOf, isUnified } from '../plan/cgroups.ts';
 import { hasSelinux } from '../plan/selinux.ts';
 import type { Payload, SystemCallFilter } from '../plan/steps.ts';
+import { ITSELF, openControl } from './cgroup-directory.ts';
 import { type ContainerRecord, openContainer } from './record.ts';
 import type { PayloadStreams } from './start.ts';
 
@@ -99,7 +101,12 @@ export async function joinContainer(
   const cgroup = unified && passed.use(openDirectory(cgroupDirectory(unified))).fd;
   const console = 'console' in stdio ? passed.use(duplicate(stdio.console.fd)).fd : undefined;
   const streams = 'fds' in stdio ? stdio.fds : ([console!, console!, console!] as const);
-  using agent = startIn(cgroup, [pidfd, ...new Set(streams)], record.machine);
+  const above = cgroup === undefined ? undefined : namespaceAbove(record.pid);
+  if (above) passed.use(above);
+  const fds = [pidfd, ...new Set(streams), ...(above ? [above.fd] : [])];
+  using agent = explained(record.machine, () =>
+    startAgent({ namespaces: 0n, fds, dieWithParent: true, ...(cgroup !== undefined && !above && { cgroup }) }),
+  );
   for (const hierarchy of cgroups.filter(each => !isUnified(each))) {
     attempt("moving into the container's cgroup", () =>
       writeHostFile(`${cgroupDirectory(hierarchy)}/cgroup.procs`, `${agent.pid}`),
@@ -107,6 +114,7 @@ export async function joinContainer(
   }
   // By the host's /proc: in the container's this process is not to be found.
   for (const { doing, calls } of labelled(contextOf(record.pid))) attempt(doing, () => agent.run(calls));
+  if (above) explained(record.machine, () => moveWithRightsAbove(agent, above.fd, cgroup!));
   attempt(`joining the container ${record.machine}`, () =>
     agent.run([joinNamespaces(pidfd, otherNamespaces(record.pid))]),
   );
@@ -135,12 +143,40 @@ export async function joinContainer(
   return { pid: agent.pid, pidfd: agent.pidfd };
 }
 
-/** Starts an agent in a cgroup of version 2, if there is one to join. */
-function startIn(cgroup: number | undefined, fds: number[], machine: string): Agent {
+/**
+ * The user namespace that an ordinary user's container has its own in, where that isn't this process's. Its root has rights
+ * over what is this user's and over what the container's users have made. Throws SyscallError.
+ */
+function namespaceAbove(pid: number): OwnedFd | undefined {
+  if (process.geteuid!() === 0) return undefined;
+  using theirs = owned(syscall('openat', AT.FDCWD, `/proc/${pid}/ns/user`, O.RDONLY | O.CLOEXEC, 0));
+  const fd = perform(allowing(call('ioctl', theirs.fd, NS_GET_PARENT, 0), 'EPERM'));
+  if (fd < 0) return undefined;
+  using above = owned(fd);
+  return readLink(`/proc/self/fd/${fd}`) === readLink('/proc/self/ns/user') ? undefined : duplicate(above.fd);
+}
+/** ioctl_ns(2): linux/nsfs.h */
+const NS_GET_PARENT = 0xb702;
+
+/** Has an agent move into a cgroup of version 2 as root of a user namespace. Throws SyscallError, AgentDiedError. */
+function moveWithRightsAbove(agent: Agent, namespace: number, cgroup: number): void {
+  const [directory] = agent.sendFds([cgroup]);
+  const open = openControl(directory!, 'cgroup.procs');
+  agent.run([
+    call('setns', namespace, CLONE.NEWUSER),
+    open,
+    call('write', resultOf(open), ITSELF, ITSELF.length),
+    call('close', resultOf(open)),
+    call('close', directory!),
+  ]);
+}
+
+/** Says what helps who may not join a cgroup. */
+function explained<Result>(machine: string, join: () => Result): Result {
   try {
-    return startAgent({ namespaces: 0n, fds, dieWithParent: true, ...(cgroup !== undefined && { cgroup }) });
+    return join();
   } catch (error) {
-    if (cgroup === undefined || !(error instanceof SyscallError) || error.code !== 'EACCES') throw error;
+    if (!(error instanceof SyscallError) || error.code !== 'EACCES') throw error;
     // Who may write to both cgroups must also write to the one that both are in: cgroups(7), "Delegation containment".
     throw new Error(
       `joining the cgroup of the container ${machine}: ${error.text} (EACCES); try systemd-run --user --scope nspawn exec ${machine} …`,

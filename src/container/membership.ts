@@ -22,6 +22,8 @@ export interface Membership {
   readonly unit: HostUnit | undefined;
   /** Moves the container's first process into the cgroups in which it can't be born. Throws an Error. */
   adopt(agent: Agent): void;
+  /** Leaves them to the container's root, which such an agent of an ordinary user's is. Throws an Error. */
+  giveBy(agent: Agent): void;
   /** Puts it on the list of machines, where there is one. Throws an Error. */
   register(agent: Agent): void;
   /** Holds it to the devices that it is given, once all nodes are made. */
@@ -64,6 +66,9 @@ export async function openMembership(
       return unit;
     },
     adopt,
+    giveBy(agent) {
+      attempt("leaving its cgroups to the container's root", () => cgroups?.giveBy(agent));
+    },
     register(agent) {
       unit = registry?.register(agent.pid, owner);
       if (unit || !registry?.makesScope) return;
@@ -103,7 +108,7 @@ async function cgroupMaker(
   keep: DisposableStack,
   log: Logger,
 ): Promise<(() => PayloadCgroups | undefined) | undefined> {
-  const { shareSystem, cgroups, payload } = plan;
+  const { shareSystem, cgroups, payload, users } = plan;
   // Only version 2 can kill what is in a cgroup.
   if (shareSystem && !cgroups.some(isUnified)) {
     log.debug('what the payload leaves behind will not be killed: the host has no cgroup v2');
@@ -113,9 +118,11 @@ async function cgroupMaker(
   const { makeRoomForInotify } = payload.boot ? await import('./inotify.ts') : {};
   const { isDelegated } = plan.limits || payload.boot ? await import('./cgroup-parent.ts') : {};
   const isOurs = await isDelegated?.(cgroups, log);
+  const { makeDirectoriesOurs } = users?.maps ? await import('../users/make-ours.ts') : {};
+  const ours = makeDirectoriesOurs && keep.use(makeDirectoriesOurs());
   const make = () => {
     try {
-      return keep.use(makePayloadCgroups(plan, isOurs));
+      return keep.use(makePayloadCgroups(plan, isOurs, ours?.make));
     } catch (error) {
       if (!plan.limits) throw error;
       const { message } = error as Error;

@@ -19,8 +19,10 @@ import { cgroupDirectory, devicesHierarchy, type Hierarchy, isManaged, isUnified
 import { legacyRule } from '../plan/devices.ts';
 import { type CgroupLimit, limitsIn } from '../plan/limit-files.ts';
 import type { Plan } from '../plan/steps.ts';
+import type { MakeOurs } from '../trees/remove.ts';
 import {
   INNER,
+  ITSELF,
   killAll,
   type List,
   makeLocked,
@@ -43,17 +45,13 @@ export interface PayloadCgroups extends Disposable {
   adopt(agent: Agent): void;
   /** Lets this user of the host, root of the container, make cgroups below them. Throws SyscallError. */
   give(owner: number): void;
+  /** The same for an ordinary user, by an agent that is the container's root. Throws SyscallError, AgentDiedError. */
+  giveBy(agent: Agent): void;
   /** Holds the container to these devices. Throws SyscallError. */
   restrictDevices(rules: readonly DeviceRule[]): void;
   /** What has been used so far. */
   usage(): Usage;
 }
-
-/**
- * What a thread writes to a cgroup of version 1 to move there. Who moves another process waits for all CPUs, which takes ten
- * milliseconds; a thread that moves itself doesn't: cgroup_procs_write_start() in kernel/cgroup/cgroup.c of Linux.
- */
-const ITSELF = Buffer.from('0');
 
 /** A cgroup that was made. */
 export interface MadeCgroup {
@@ -68,9 +66,13 @@ const FOR_INIT = ['cpuset', 'cpu', 'io'];
 /**
  * Makes cgroups below this process's own, with the plan's limits. Disposing of them kills all in them and removes them;
  * if this process is killed, the janitor does, and the next run what an init has made below them. `isDelegated`: this
- * process's cgroup is known to be left to it. Throws SyscallError, or an Error for a limit that can't be.
+ * process's cgroup is known to be left to it; `makeOurs` as for remove(). Throws SyscallError, or an Error for a limit that can't be.
  */
-export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, isDelegated = false): PayloadCgroups {
+export function makePayloadCgroups(
+  { machine, cgroups, limits, payload }: Plan,
+  isDelegated = false,
+  makeOurs?: MakeOurs,
+): PayloadCgroups {
   using undo = new DisposableStack();
   const name = `${PREFIX}${machine}-${crypto.randomUUID().slice(0, 8)}`;
   const made: MadeCgroup[] = [];
@@ -84,7 +86,7 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
       const hasControllers = limits !== undefined || (payload.boot && offersControllers(cgroupDirectory(hierarchy)));
       const its = { isDelegated, isAskedFor: limits !== undefined };
       const controllers = hasControllers ? { ...controllersFor(limiting, payload.boot), ...its } : undefined;
-      const each = undo.use(makeUnified(hierarchy, name, controllers, readdirSync));
+      const each = undo.use(makeUnified(hierarchy, name, controllers, readdirSync, makeOurs));
       made.push({ hierarchy, directory: each.directory });
       others = Math.max(others, each.others);
       writeLimits(each.directory, limiting);
@@ -93,16 +95,21 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
     }
     const path = cgroupDirectory(hierarchy);
     const parent = undo.use(owned(perform(openCgroup(AT.FDCWD, path))));
-    others = Math.max(others, removeAbandoned(parent.fd, readdirSync));
+    others = Math.max(others, removeAbandoned(parent.fd, readdirSync, makeOurs));
     // First of all, and so withdrawn last of all.
     undo.use(entrust([parent.fd], ([parentFd]) => [call('unlinkat', parentFd!, name, AT.REMOVEDIR)]));
-    undo.defer(() => remove(parent.fd, name, readdirSync));
+    undo.defer(() => remove(parent.fd, name, readdirSync, makeOurs));
     const directory = undo.use(attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name)));
     legacy.push({ parent: parent.fd, directory: directory.fd });
     made.push({ hierarchy, directory: directory.fd });
     writeLimits(directory.fd, limiting);
   }
   const held = undo.move();
+  /** Those that an init keeps its units in. */
+  const managed = () => [
+    ...(unified === undefined ? [] : [unified]),
+    ...made.filter(({ hierarchy }) => !isUnified(hierarchy) && isManaged(hierarchy)).map(({ directory }) => directory),
+  ];
   return {
     unified,
     others,
@@ -116,10 +123,11 @@ export function makePayloadCgroups({ machine, cgroups, limits, payload }: Plan, 
       agent.run(moves);
     },
     give(owner) {
-      if (unified !== undefined) giveCgroup(unified, owner);
-      for (const { hierarchy, directory } of made) {
-        if (!isUnified(hierarchy) && isManaged(hierarchy)) giveCgroup(directory, owner);
-      }
+      for (const directory of managed()) giveCgroup(directory, owner);
+    },
+    giveBy(agent) {
+      const directories = agent.sendFds(managed());
+      agent.run(directories.flatMap(fd => [...givingCgroup(fd, 0), call('close', fd)]));
     },
     restrictDevices(rules) {
       const policing = devicesHierarchy(cgroups);
@@ -151,9 +159,13 @@ const DELEGATED = [
 
 /** Lets a user of the host make cgroups below one, by its descriptor. Throws SyscallError. */
 export function giveCgroup(directory: number, owner: number): void {
-  syscall('fchown', directory, owner, owner);
-  for (const name of DELEGATED) perform(allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT'));
+  for (const each of givingCgroup(directory, owner)) perform(each);
 }
+
+const givingCgroup = (directory: number, owner: number): Call[] => [
+  call('fchown', directory, owner, owner),
+  ...DELEGATED.map(name => allowing(call('fchownat', directory, name, owner, owner, 0), 'ENOENT')),
+];
 
 /** Whether there could be controllers below this process's cgroup of version 2: version 1 may have them all. */
 const offersControllers = (own: string): boolean => !!readIfThere(`${own}/cgroup.controllers`)?.toString().trim();
@@ -185,15 +197,16 @@ function makeUnified(
   name: string,
   controllers: (ControllersFor & Controllers) | undefined,
   list: List,
+  makeOurs: MakeOurs | undefined,
 ): UnifiedCgroup {
   using undo = new DisposableStack();
   const own = cgroupDirectory(hierarchy);
   const path = controllers ? attempt(controllers.doing, () => parentWith(controllers, own)) : own;
   const parent = undo.use(owned(perform(openCgroup(AT.FDCWD, path))));
-  const others = removeAbandoned(parent.fd, list);
+  const others = removeAbandoned(parent.fd, list, makeOurs);
   // First of all, and so withdrawn last of all.
   undo.use(entrust([parent.fd], ([parentFd]) => removal(parentFd!, name)));
-  undo.defer(() => remove(parent.fd, name, list));
+  undo.defer(() => remove(parent.fd, name, list, makeOurs));
   const directory = undo.use(attempt(`making a cgroup below ${path}`, () => makeLocked(parent.fd, name)));
   const kill = undo.use(owned(perform(openControl(directory.fd, 'cgroup.kill'))));
   undo.defer(() => perform(killAll(kill.fd)));

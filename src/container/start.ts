@@ -135,6 +135,7 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   objects.dispose();
   // Before it separates its cgroups: where it is then is the root of what it sees.
   membership.adopt(agent);
+  if (maps && outside) membership.giveBy(outside);
   for (const { object, upper } of hostLayers(plan)) {
     const parent = attempt(`opening ${object.path}`, () => openSource(object, root));
     resources.use(await makeWorkDirectory(parent, upper, agent.pidfd, log));
