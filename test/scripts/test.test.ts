@@ -29,12 +29,20 @@ test('adds up what passed and was skipped, and names what was skipped with the r
   const { status, stdout, lastLine } = runFiles({
     'a.test.ts': PASSING,
     'b.test.ts': `test('one', () => {}); needs([tool('no-such')])('two', () => {}); test.run();`,
-    'alone/c.test.ts': `test('one', () => {}); test.skip('unnamed', () => {}); test.run();`,
+    'alone/c.test.ts': PASSING,
   });
-  assert.is(lastLine, '3 passed, 0 failed, 2 skipped');
+  assert.is(lastLine, '3 passed, 0 failed, 1 skipped');
   assert.is(status, 0);
   assert.match(stdout, 'b.test.ts: two  (no-such is not installed)');
-  assert.match(stdout, 'c.test.ts: a test that gives no name and reason');
+});
+
+test('a file that skips a test without its name and the reason has failed', () => {
+  const { status, stdout, lastLine } = runFiles({
+    'a.test.ts': `test('one', () => {}); test.skip('unnamed', () => {}); test.run();`,
+  });
+  assert.is(lastLine, '1 passed, 1 failed, 1 skipped');
+  assert.is(status, 1);
+  assert.match(stdout, 'skipped a test without its name and the reason: use needs()');
 });
 
 test('fails when a test fails, and shows its output', () => {

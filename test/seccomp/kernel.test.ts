@@ -16,6 +16,7 @@ import {
   ProgramError,
   type Rule,
 } from '../../syscalls/seccomp/index.ts';
+import { type Need, needs } from '../support/needs.ts';
 import { createRandom } from '../support/random.ts';
 import { randomCondition, randomValue } from './generate.ts';
 import { randomProgram } from './generate-program.ts';
@@ -29,13 +30,10 @@ const I386 = AUDIT_ARCH.i386;
 const SIGSYS = 31;
 const ENOSYS = 38;
 
-const { missing, missing32 } = kernel;
-
-/** A test that needs the kernel; its name says why it is skipped. */
-function kernelTest(name: string, lacking: string | undefined, run: () => void | Promise<void>): void {
-  if (lacking === undefined) test(name, run);
-  else test.skip(`${name} (skipped: ${lacking})`, run);
-}
+const asked: Need = () => kernel.missing;
+const asked32: Need = () => kernel.missing32;
+const it = needs([asked]);
+const it32 = needs([asked32]);
 
 /** Whether what became of a call agrees with the action that the interpreter says. */
 function agrees(action: Action, line: string): boolean {
@@ -61,7 +59,7 @@ function compare(trials: readonly Trial[]): void {
   }
 }
 
-kernelTest('every action does what it says', missing, async () => {
+it('every action does what it says', async () => {
   const architectures = [await loadArchitecture('x86_64')];
   const actions: Action[] = ['allow', 'log', 'notify', 'trap', 'kill-thread', 'kill-process', { trace: 7 }];
   actions.push({ errno: 0 }, { errno: 1 }, { errno: 4095 });
@@ -94,7 +92,7 @@ function nspawnCalls(arch: number, denied: number[], socket: number, getppid: nu
 const DENIED_64 = [246, 304, 175, 313, 176, 172, 173, 167, 168];
 const DENIED_32 = [283, 342, 128, 350, 129, 110, 101, 87, 115];
 
-kernelTest("nspawn's filter denies and allows in the kernel what it does in the interpreter", missing, () => {
+it("nspawn's filter denies and allows in the kernel what it does in the interpreter", () => {
   const calls = nspawnCalls(X86_64, DENIED_64, 41, 110);
   const program = compile(markedFilter());
   const denied = kernel.run([{ program, calls }]).filter(line => line === 'returned -1234');
@@ -105,7 +103,7 @@ kernelTest("nspawn's filter denies and allows in the kernel what it does in the 
   ]);
 });
 
-kernelTest("nspawn's filter holds for i386 calls of a 64-bit process", missing32, () => {
+it32("nspawn's filter holds for i386 calls of a 64-bit process", () => {
   const calls = nspawnCalls(I386, DENIED_32, 359, 64).slice(0, -2);
   calls.push({ nr: 64, arch: I386 }, { nr: 246, arch: I386 });
   const program = compile(markedFilter());
@@ -114,7 +112,7 @@ kernelTest("nspawn's filter holds for i386 calls of a 64-bit process", missing32
   compare([{ program, calls }]);
 });
 
-kernelTest('x32 calls are told from x86_64 calls', missing, async () => {
+it('x32 calls are told from x86_64 calls', async () => {
   const architectures = [await loadArchitecture('x86_64')];
   const calls: Call[] = [0x4000_0000 + 110, 0x4000_0000 + 1023, -1, 110].map(nr => ({ nr, arch: X86_64 }));
   const without = compile({ architectures, defaultAction: 'allow', rules: [] });
@@ -131,7 +129,7 @@ kernelTest('x32 calls are told from x86_64 calls', missing, async () => {
   ]);
 });
 
-kernelTest('calls of an architecture that the filter is not for have its action', missing32, async () => {
+it32('calls of an architecture that the filter is not for have its action', async () => {
   const architectures = [await loadArchitecture('x86_64')];
   const calls: Call[] = [{ nr: 64, arch: I386 }];
   const killing = compile({ architectures, defaultAction: 'allow', rules: [] });
@@ -143,7 +141,7 @@ kernelTest('calls of an architecture that the filter is not for have its action'
   assert.equal(kernel.run(trials), [`signal ${SIGSYS}`, 'returned -77']);
 });
 
-kernelTest('conditions on arguments hold in the kernel as in the interpreter', missing, async () => {
+it('conditions on arguments hold in the kernel as in the interpreter', async () => {
   const random = createRandom(11);
   const architectures = [await loadArchitecture('x86_64')];
   const trials = Array.from({ length: 60 }, (): Trial => {
@@ -162,7 +160,7 @@ kernelTest('conditions on arguments hold in the kernel as in the interpreter', m
   compare(trials);
 });
 
-kernelTest('the kernel takes the longest programs, with long jumps', missing, () => {
+it('the kernel takes the longest programs, with long jumps', () => {
   const syscalls = Object.fromEntries(Array.from({ length: 1900 }, (_, call) => [`call${call}`, 600 + 2 * call]));
   const rules = Object.keys(syscalls).map(
     (syscall, index): Rule => ({ syscall, action: { errno: 100 + (index % 3) } }),
@@ -183,7 +181,7 @@ function isAccepted(program: Uint8Array): boolean {
   }
 }
 
-kernelTest('programs are refused here if the kernel refuses them', missing, () => {
+it('programs are refused here if the kernel refuses them', () => {
   const random = createRandom(3);
   const programs = Array.from({ length: 900 }, () => randomProgram(random, 1 + random.below(16)));
   // Every operation by itself, also those that exist for sockets only and those that do not exist.
@@ -203,7 +201,7 @@ kernelTest('programs are refused here if the kernel refuses them', missing, () =
   assert.ok(accepted > 300 && accepted < 1100, `${accepted} programs are valid`);
 });
 
-kernelTest('programs of all operations run in the kernel as in the interpreter', missing, () => {
+it('programs of all operations run in the kernel as in the interpreter', () => {
   const random = createRandom(5);
   const programs = Array.from({ length: 900 }, () => encode(randomProgram(random, 1 + random.below(24))));
   const trials = programs.filter(isAccepted).map((program): Trial => {

@@ -12,7 +12,7 @@ import {
   tableText,
 } from '../../scripts/syscall-tables.ts';
 import { type ArchitectureName, loadArchitecture, syscallNumber } from '../../syscalls/seccomp/index.ts';
-import { hasTool } from '../support/needs.ts';
+import { hasTool, needs } from '../support/needs.ts';
 
 const X32_BIT = 0x4000_0000;
 const ARM_PRIVATE = 0x0f_0000;
@@ -22,11 +22,7 @@ function tableFile(name: string): string {
 }
 
 for (const source of SOURCES) {
-  const missing = missingFor(source);
-  const check = missing === undefined ? test : test.skip;
-  const reason = missing === undefined ? '' : ` (skipped: ${missing})`;
-
-  check(`the table of ${source.name} is what its headers say${reason}`, async () => {
+  needs([() => missingFor(source)])(`the table of ${source.name} is what its headers say`, async () => {
     const entries = readTable(source);
     const version = packageVersion(source.package);
     if (tableFile(source.name).includes(`${source.package} ${version},`)) {
@@ -41,8 +37,8 @@ for (const source of SOURCES) {
 
 const systemd = hasTool('systemd-analyze') && hasTool('dpkg-query') ? `systemd ${packageVersion('systemd')}` : '';
 const isSource = systemd !== '' && tableFile('syscall-groups').includes(`${systemd}\n`);
-(isSource ? test : test.skip)(
-  `the groups are what systemd says${isSource ? '' : ' (skipped: it is another version)'}`,
+needs([() => (isSource ? undefined : 'the systemd that they are from is not installed')])(
+  'the groups are what systemd says',
   () => {
     assert.is(tableFile('syscall-groups'), groupsText(packageVersion('systemd'), readGroups()));
   },
