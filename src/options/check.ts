@@ -16,8 +16,9 @@ import {
   parseWeight,
 } from './limits.ts';
 import { parseInterface, parseInterfacePair, parseZone } from './network.ts';
-import { parseContainerPath } from './paths.ts';
+import { checkMode, parseContainerPath } from './paths.ts';
 import { parseCpuList, parseOomScoreAdjust } from './resources.ts';
+import { checkRlimit, rlimitText } from './rlimit.ts';
 import { parseSignal } from './signals.ts';
 import { parseNonEmpty, parseProperty } from './unit.ts';
 import { namingOption, takes, UsageError } from './usage-error.ts';
@@ -39,6 +40,10 @@ const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
   [
     o => o.readOnly && (o.volatile ?? 'no') !== 'no',
     '--read-only and --volatile may not be combined: --volatile has the root directory read-only below it already',
+  ],
+  [
+    o => o.overlays?.some(({ lower, upper }) => lower.length === 0 || (lower.length === 1 && upper === undefined)),
+    '--overlay= takes two layers or more, and --overlay-ro= as well',
   ],
   [o => o.boot && o.ambientCapabilities?.length, '--boot and --ambient-capability= may not be combined'],
   [
@@ -84,7 +89,10 @@ const valueChecks: { readonly [K in keyof ContainerOptions]?: readonly Check<Non
     ['user', parseId, user => (typeof user === 'object' ? [user.uid, user.gid] : [])],
     ['user', parseContainerPath, user => (typeof user === 'object' ? [user.home] : [])],
   ],
-  files: [['files', parseContainerPath, files => files.map(({ path }) => path)]],
+  files: [
+    ['files', parseContainerPath, files => files.map(({ path }) => path)],
+    ['files', checkMode, files => files.map(({ mode }) => mode)],
+  ],
   chdir: [['--chdir=', parseContainerPath]],
   environment: [['--setenv=', checkAssignment]],
   credentials: [
@@ -98,6 +106,7 @@ const valueChecks: { readonly [K in keyof ContainerOptions]?: readonly Check<Non
   capabilities: [['--capability=', parseCapabilities]],
   dropCapabilities: [['--drop-capability=', parseCapabilities]],
   ambientCapabilities: [['--ambient-capability=', parseAmbientCapabilities]],
+  rlimits: [['--rlimit=', checkRlimit, limits => limits.map(rlimitText)]],
   oomScoreAdjust: [['--oom-score-adjust=', parseOomScoreAdjust]],
   cpuAffinity: [['--cpu-affinity=', parseCpuList]],
   memory: [['--memory=', parseMemory]],

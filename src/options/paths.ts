@@ -34,6 +34,12 @@ export function parseContainerPath(text: string): string {
   return text;
 }
 
+/** Refuses what are no permissions of a file. Throws ValueError. */
+export function checkMode(text: string): void {
+  const mode = Number(text);
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw takes('permissions from 0 to 0o7777', text);
+}
+
 /**
  * Path of a mount's source: absolute on the host, or with a `+` before it in the container's tree. A relative one is
  * taken from the current directory; its `..` are left to the kernel, which knows the symbolic links. Undefined when it

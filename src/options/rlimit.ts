@@ -65,6 +65,15 @@ export function parseRlimit(text: string): Rlimit {
   return { name, soft, hard };
 }
 
+/** As text for checkRlimit. */
+export const rlimitText = ({ name, soft, hard }: Rlimit): string => `${name}=${soft}:${hard}`;
+
+/** Refuses a limit that parseRlimit would not make, or not under that name. Throws ValueError. */
+export function checkRlimit(text: string): void {
+  const { name } = parseRlimit(text);
+  if (!text.startsWith(`${name}=`)) throw takes(`the name ${name}`, text.slice(0, text.indexOf('=')));
+}
+
 /** The limits with one more, in place of an earlier one of the same name. */
 export function withRlimit(limits: readonly Rlimit[], limit: Rlimit): Rlimit[] {
   return [...limits.filter(each => each.name !== limit.name), limit];

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseRlimit } from '../../src/options/rlimit.ts';
+import { checkRlimit, parseRlimit, rlimitText } from '../../src/options/rlimit.ts';
 import { ValueError } from '../../src/options/usage-error.ts';
 
 const G = 1024n ** 3n;
@@ -83,6 +83,18 @@ test('says how the value of the limit is written', () => {
     () => parseRlimit('NOFILE=1K'),
     /^takes a number or infinity for NOFILE, or two with a colon between, not "1K"$/,
   );
+});
+
+test('limits that are no text are held to the same', () => {
+  const check = (name: string, soft: bigint | 'infinity', hard = soft) => checkRlimit(rlimitText({ name, soft, hard }));
+  check('NOFILE', 0n, 2n ** 64n - 2n);
+  check('CPU', 90n, 'infinity');
+  check('NICE', 40n);
+  assert.throws(() => check('RLIMIT_NOFILE', 5n), 'takes the name NOFILE, not "RLIMIT_NOFILE"');
+  assert.throws(() => check('nofile', 5n), 'takes a limit of AS, ');
+  assert.throws(() => check('NOFILE', 2n ** 64n), 'takes a number or infinity for NOFILE');
+  assert.throws(() => check('NOFILE', -1n), 'takes a number or infinity for NOFILE');
+  assert.throws(() => check('NOFILE', 5n, 4n), 'takes a soft limit no higher than the hard one');
 });
 
 test.run();

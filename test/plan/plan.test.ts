@@ -191,7 +191,7 @@ check('mounts that are asked for come last, by kind: bind, bind-ro, tmpfs, overl
   const bind = (destination: string, readOnly: boolean) => ({ source: '/tmp', destination, readOnly, recursive: true });
   const plan = planOf({
     inaccessible: ['/i'],
-    overlays: [{ lower: ['/tmp'], destination: '/o', readOnly: true }],
+    overlays: [{ lower: ['/tmp', '/tmp'], destination: '/o', readOnly: true }],
     tmpfs: [
       { path: '/t1', options: '' },
       { path: '/t2', options: '' },
