@@ -27,13 +27,24 @@ const list =
   };
 
 /** An object with fields of these kinds, and perhaps some of the others. What else it has is left alone. */
-const record =
+const thing =
   (fields: Record<string, Kind>, others: Record<string, Kind> = {}): Kind =>
   (name, value) => {
     if (!isObject(value))
       throw refusal(name, `an object with ${Object.keys({ ...fields, ...others }).join(', ')}`, value);
     for (const [key, of] of Object.entries(fields)) of(`${name}.${key}`, value[key]);
     for (const [key, of] of Object.entries(others)) if (value[key] !== undefined) of(`${name}.${key}`, value[key]);
+  };
+
+/** The same of plain data, which has nothing else: a field of another name would go unheard. */
+const record =
+  (fields: Record<string, Kind>, others: Record<string, Kind> = {}): Kind =>
+  (name, value) => {
+    thing(fields, others)(name, value);
+    for (const key of Object.keys(value as object)) {
+      if (!Object.hasOwn(fields, key) && !Object.hasOwn(others, key))
+        throw new UsageError(`${name} has no field ${key}`);
+    }
   };
 
 /** An object with any names, and values of a kind. */
@@ -59,6 +70,7 @@ const isNumber = (value: unknown) => typeof value === 'number' && !Number.isNaN(
 
 const text = kind('a string', value => typeof value === 'string');
 const number = kind('a number', isNumber);
+const descriptor = kind('a descriptor', value => Number.isInteger(value) && (value as number) >= 0);
 const yesNo = kind('true or false', value => typeof value === 'boolean');
 const callable = kind('a function', value => typeof value === 'function');
 const bytes = kind('a number of bytes', value => isNumber(value) && (value as number) >= 0);
@@ -71,16 +83,16 @@ const idmap = kind("'idmap', 'rootidmap' or 'owneridmap'", value => IDMAPS.inclu
 const IDMAPS: unknown[] = ['idmap', 'rootidmap', 'owneridmap'] satisfies BindIdmap[];
 
 const credential: Kind = (name, value) => {
-  record({ id: text })(name, value);
-  record(Object.hasOwn(value as object, 'path') ? { path: text } : { value: content })(name, value);
+  thing({ id: text })(name, value);
+  record({ id: text, ...(Object.hasOwn(value as object, 'path') ? { path: text } : { value: content }) })(name, value);
 };
 const user: Kind = (name, value) =>
   (isObject(value) ? record({ uid: number, gid: number }, { name: text, home: text }) : text)(name, value);
 const privateUsers: Kind = (name, value) =>
   isObject(value) ? record({ base: number, count: number })(name, value) : word(parsePrivateUsers)(name, value);
 const stdio: Kind = (name, value) => {
-  if (isObject(value)) record({ console: record({ fd: number }) })(name, value);
-  else if (Array.isArray(value) && value.length === 3) list(number)(name, value);
+  if (isObject(value)) thing({ console: thing({ fd: descriptor }) })(name, value);
+  else if (Array.isArray(value) && value.length === 3) list(descriptor)(name, value);
   else kind("'pipe', 'pty', 'inherit' or three descriptors", each => STREAMS.includes(each))(name, value);
 };
 const STREAMS: unknown[] = ['pipe', 'pty', 'inherit'];
@@ -162,9 +174,9 @@ const CONTAINER: Kinds<ContainerOptions> = {
 const SPAWN: Kinds<SpawnOptions> = {
   ...CONTAINER,
   stdio,
-  logger: record({ trace: callable, debug: callable, info: callable, warn: callable, error: callable }),
+  logger: thing({ trace: callable, debug: callable, info: callable, warn: callable, error: callable }),
   patience: number,
-  listenFds: list(record({ fd: number }, { name: text })),
+  listenFds: list(record({ fd: descriptor }, { name: text })),
   onNotification: callable,
   signal: kind('an AbortSignal', value => value instanceof AbortSignal),
 };
@@ -198,7 +210,10 @@ const EXEC: Kinds<ExecOptions> = { command: list(text), user: text, chdir: text,
 /** Refuses options of spawn() that have another type than they should. Throws UsageError. */
 export const checkSpawnTypes = (options: unknown): void => check('spawn', options, SPAWN);
 /** The same for those of sandbox(). */
-export const checkSandboxTypes = (options: unknown): void => check('sandbox', options, SANDBOX);
+export function checkSandboxTypes(options: unknown): void {
+  check('sandbox', options, SANDBOX);
+  SANDBOX.command('command', (options as SandboxOptions).command);
+}
 /** The same for those of exec(). */
 export const checkExecTypes = (options: unknown): void => check('exec', options, EXEC);
 

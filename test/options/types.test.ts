@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exec, spawn, UsageError } from '../../src/index.ts';
+import { exec, type SandboxOptions, sandbox, spawn, UsageError } from '../../src/index.ts';
 import { checkSpawnTypes } from '../../src/options/types.ts';
 
 async function complaint(options: unknown): Promise<string> {
@@ -46,6 +46,11 @@ const WRONG: [options: unknown, line: string][] = [
   [{ overlays: [{ ...bind, lower: ['/a'], upper: 5 }] }, 'overlays[0].upper takes a string, not 5'],
   [{ rlimits: [{ name: 'NOFILE', soft: 5, hard: 5n }] }, "rlimits[0].soft takes a bigint or 'infinity', not 5"],
   [{ systemCallFilter: ['@clock'] }, 'systemCallFilter takes an object with allow, deny, not a list'],
+  [{ systemCallFilter: { denny: ['@clock'] } }, 'systemCallFilter has no field denny'],
+  [{ files: [{ path: '/a', contents: 'x' }] }, 'files[0] has no field contents'],
+  [{ binds: [{ ...bind, rbind: false }] }, 'binds[0] has no field rbind'],
+  [{ user: { uid: 1, gid: 1, groups: [2] } }, 'user has no field groups'],
+  [{ credentials: [{ id: 'a', path: '/b', value: 'c' }] }, 'credentials[0] has no field value'],
   [{ systemCallFilter: { deny: '@clock' } }, 'systemCallFilter.deny takes a list, not "@clock"'],
   [{ credentials: [{ id: 'a', value: 5 }] }, 'credentials[0].value takes a string or bytes, not 5'],
   [{ credentials: [{ id: 'a', path: 5 }] }, 'credentials[0].path takes a string, not 5'],
@@ -56,12 +61,15 @@ const WRONG: [options: unknown, line: string][] = [
   [{ stdio: 'pipes' }, `stdio takes 'pipe', 'pty', 'inherit' or three descriptors, not "pipes"`],
   [{ stdio: null }, `stdio takes 'pipe', 'pty', 'inherit' or three descriptors, not null`],
   [{ stdio: [0, 1] }, `stdio takes 'pipe', 'pty', 'inherit' or three descriptors, not a list`],
-  [{ stdio: [0, 1, 'pipe'] }, 'stdio[2] takes a number, not "pipe"'],
+  [{ stdio: [0, 1, 'pipe'] }, 'stdio[2] takes a descriptor, not "pipe"'],
+  [{ stdio: [0, 1, 1.5] }, 'stdio[2] takes a descriptor, not 1.5'],
+  [{ stdio: [0, 1, -1] }, 'stdio[2] takes a descriptor, not -1'],
   [{ stdio: {} }, 'stdio.console takes an object with fd, not undefined'],
   [{ logger: console.log }, 'logger takes an object with trace, debug, info, warn, error, not a function'],
   [{ logger: {} }, 'logger.trace takes a function, not undefined'],
   [{ patience: '5' }, 'patience takes a number, not "5"'],
   [{ listenFds: [3] }, 'listenFds[0] takes an object with fd, name, not 3'],
+  [{ listenFds: [{ fd: -1 }] }, 'listenFds[0].fd takes a descriptor, not -1'],
   [{ signal: 15 }, 'signal takes an AbortSignal, not 15'],
   [{ noNewPrivilege: true }, 'spawn has no option noNewPrivilege'],
   [{ toString: 1 }, 'spawn has no option toString'],
@@ -80,7 +88,8 @@ for (const [options, line] of WRONG) {
 test('what is undefined is absent', () => checkSpawnTypes({ command: undefined, stdio: undefined }));
 
 test('right ones are fine', () => {
-  const logger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
+  // It may be more than that.
+  const logger = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, fatal() {} };
   checkSpawnTypes({});
   checkSpawnTypes({
     command: ['ls'],
@@ -105,6 +114,12 @@ test('right ones are fine', () => {
     onNotification() {},
     signal: AbortSignal.timeout(1000),
   });
+});
+
+test('sandbox takes a command in any case', async () => {
+  const said = await sandbox({} as SandboxOptions).catch((error: Error) => error);
+  assert.instance(said, UsageError);
+  assert.is((said as Error).message, 'command takes a list, not undefined');
 });
 
 test('exec has fewer', async () => {
