@@ -66,6 +66,14 @@ export function killAndReap(pidfd: number, seconds: number): void {
   if (readableWithin(pidfd, seconds)) wait(pidfd, W.NOHANG);
 }
 
+/** The same by a child's number, which is its own until it is reaped: without a descriptor, as there may be none left. */
+export function killAndReapChild(pid: number, seconds: number): void {
+  perform(allowing(call('kill', pid, SIG.KILL), 'ESRCH'));
+  const end = performance.now() + seconds * 1000;
+  const reap = allowing(call('wait4', pid, null, W.NOHANG, null), 'ECHILD');
+  while (perform(reap) === 0 && performance.now() < end) perform(sleep(1));
+}
+
 /** Seconds that a will waits for a process it has killed. */
 const DEATH_SECONDS = 10n;
 

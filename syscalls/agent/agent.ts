@@ -7,7 +7,7 @@ import { AF, MSG, O, SOCK } from '../constants.ts';
 import { errnoByNumber, errnoNumber } from '../errno.ts';
 import { closeFd, type OwnedFd, owned, passableFd, readableWithin } from '../fd.ts';
 import { formatCall } from '../format.ts';
-import { endingOf, keepExitStatuses, killAndReap, openProcess } from '../process.ts';
+import { endingOf, keepExitStatuses, killAndReap, killAndReapChild, openProcess } from '../process.ts';
 import { receiveFds, sendFds } from '../socket.ts';
 import { perform, SyscallError, syscall, trace } from '../syscall.ts';
 import { type Arena, forkAgent, goesOn, releaseArena, takeArena, type WrittenBatch, writeBatch } from './arena.ts';
@@ -284,9 +284,16 @@ function agentHandle({ pid, pidfd }: Child, control: number, arena: Arena, longe
       const given = [channel.theirs, channel.arena.fd] as const;
       const forking = forkAgent(forkArguments(namespaces), ...given);
       const calls = [...before, allowing(forking), ...given.map(fd => call('close', fd)), ...after];
-      const forked = run(calls)[before.length]!;
-      if (forked < 0) throw new SyscallError(forking, errnoByNumber(-forked));
-      return channel.connect({ pid: forked, pidfd: openProcess(forked) }, longestBatch);
+      arena.words[HEADER.forked / 8] = 0n;
+      try {
+        const forked = run(calls)[before.length]!;
+        if (forked < 0) throw new SyscallError(forking, errnoByNumber(-forked));
+        return channel.connect({ pid: forked, pidfd: openProcess(forked) }, longestBatch);
+      } catch (error) {
+        const forked = Number(arena.words[HEADER.forked / 8]);
+        if (forked !== 0) killAndReapChild(forked, LONGEST_END);
+        throw error;
+      }
     },
     takeFd(fd) {
       const taken = perform(allowing(call('pidfd_getfd', pidfd, fd, 0), 'EPERM'));

@@ -10,16 +10,30 @@ import { syscallNumber } from '../machine.ts';
 import { dieWithParent, killAndReap } from '../process.ts';
 import { callCode, memoryAt, SyscallError, syscall, trace } from '../syscall.ts';
 import type { AgentOptions } from './agent.ts';
-import { ARENA_FD, BATCH, CONTROL_FD, OP } from './layout.ts';
+import { ARENA_ADDRESS, ARENA_FD, BATCH, CONTROL_FD, HEADER, OP } from './layout.ts';
 import { agentExecutable, loadStub } from './program.ts';
 
 /** Offsets in struct clone_args, linux/sched.h */
-const CLONE_ARGS = { flags: 0, pidfd: 8, exitSignal: 32, stack: 40, stackSize: 48, cgroup: 80, size: 88 } as const;
+const CLONE_ARGS = {
+  flags: 0,
+  pidfd: 8,
+  parentTid: 24,
+  exitSignal: 32,
+  stack: 40,
+  stackSize: 48,
+  cgroup: 80,
+  size: 88,
+} as const;
 
-/** struct clone_args of an agent that another one forks: a child of the same parent, which shares no memory. */
+/**
+ * struct clone_args of an agent that another one forks: a child of the same parent, which shares no memory. The kernel
+ * writes its process id down before it runs: so that is known also if the one that forks dies before it has the result.
+ */
 export function forkArguments(namespaces: bigint): Uint8Array {
   const bytes = new Uint8Array(CLONE_ARGS.size);
-  new DataView(bytes.buffer).setBigUint64(CLONE_ARGS.flags, namespaces | CLONE.PARENT, true);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(CLONE_ARGS.flags, namespaces | CLONE.PARENT | CLONE.PARENT_SETTID, true);
+  view.setBigUint64(CLONE_ARGS.parentTid, BigInt(ARENA_ADDRESS + HEADER.forked), true);
   return bytes;
 }
 

@@ -22,6 +22,8 @@ export const HEADER = {
   will: 16,
   /** The descriptor of the control socket. */
   control: 24,
+  /** The process id of the agent that was forked last, or 0. */
+  forked: 32,
   size: 64,
 } as const;
 

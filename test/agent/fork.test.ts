@@ -10,7 +10,7 @@ import { CLONE, PR } from '../../syscalls/constants.ts';
 import { ALL_SIGNALS, setSignalMask } from '../../syscalls/process.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import { needs, root } from '../support/needs.ts';
-import { endOf, eventually, openFds, pipe, plainAgent, statusOf, thrown } from './support.ts';
+import { childrenOf, endOf, eventually, openFds, pipe, plainAgent, statusOf, thrown } from './support.ts';
 
 /** linux/prctl.h */
 const PR_GET_NAME = 16;
@@ -121,6 +121,16 @@ asRoot('it ends when this process lets go of it', async () => {
   detach();
   await eventually('it ends', () => statusOf(pid)?.state === 'Z');
   assert.equal(endOf(pidfd), { exited: 1 });
+});
+
+asRoot('one that nobody gets to know is reaped', () => {
+  const before = childrenOf(process.pid);
+  for (const after of [call('exit_group', 3), call('chdir', '/no/such')]) {
+    using channel = makeChannel();
+    using first = plainAgent({ fds: endsOf(channel) });
+    assert.throws(() => first.fork(0n, channel, [after]), /exit_group|chdir/);
+  }
+  assert.equal(childrenOf(process.pid), before);
 });
 
 test.run();
