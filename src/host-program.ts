@@ -5,7 +5,7 @@ import { type Call, call, resultOf } from '../syscalls/call.ts';
 import { AT, MFD, O, SIG } from '../syscalls/constants.ts';
 import { owned, passableFd } from '../syscalls/fd.ts';
 import { readAll } from '../syscalls/file.ts';
-import { defaultSignalAction, NO_SIGNALS, setSignalMask } from '../syscalls/process.ts';
+import { defaultSignalAction, leaveSession, NO_SIGNALS, setSignalMask } from '../syscalls/process.ts';
 import { syscall } from '../syscalls/syscall.ts';
 import { mayRead } from './host.ts';
 
@@ -48,6 +48,7 @@ export function startProgram({ path, words, fds, calls, born }: Start): HostProg
   born?.(agent);
   const nothing = call('openat', AT.FDCWD, '/dev/null', O.RDWR | O.CLOEXEC, 0);
   agent.exec([
+    leaveSession,
     setSignalMask(NO_SIGNALS),
     // Bun ignores it, and pasta takes that for an error.
     defaultSignalAction(SIG.PIPE),

@@ -134,6 +134,11 @@ export const NO_SIGNALS = new Uint8Array(SIGSET_SIZE);
 export const ALL_SIGNALS = new Uint8Array(SIGSET_SIZE).fill(0xff);
 
 export const dieWithParent: Call = call('prctl', PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0);
+/**
+ * Leaves the session and process group of this process, so that what a terminal sends to them (^C, ^Z, its end) is for this
+ * process alone, which ends in their order what it has started.
+ */
+export const leaveSession: Call = call('setsid');
 export const noNewPrivileges: Call = call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 export const dropBounding = (capability: number): Call => call('prctl', PR.CAPBSET_DROP, capability, 0, 0, 0);
 export const clearAmbient: Call = call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT.CLEAR_ALL, 0, 0, 0);

@@ -6,7 +6,7 @@ import { AT, CLONE, O, S } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { type FileStatus, fileStatus, openBelow, openInRoot } from '../../syscalls/file.ts';
 import { cloneTree, makeAllSlaves } from '../../syscalls/mount.ts';
-import { actAs } from '../../syscalls/process.ts';
+import { actAs, leaveSession } from '../../syscalls/process.ts';
 import { perform, SyscallError, syscall } from '../../syscalls/syscall.ts';
 import { enterRoot } from '../execute/enter-root.ts';
 import { makeOverlay } from '../execute/overlay.ts';
@@ -199,7 +199,7 @@ function mountOverlay(
   const upper = { fd: above.fd, directory: UPPER, work: WORK };
   const { calls, made: mount } = makeOverlay({ lower: [lower], upper, options: VOLATILE });
   // What the overlay makes for itself must have an owner that can be shown.
-  const before = [makeAllSlaves, ...(owners ? actAs(owners.root) : []), ...calls];
+  const before = [leaveSession, makeAllSlaves, ...(owners ? actAs(owners.root) : []), ...calls];
   agent.run(enterRoot(runOverlay(agent, before)[before.indexOf(mount)]!));
   const held = made.move();
   return {

@@ -11,7 +11,7 @@ import { AT, CLONE, MNT_DETACH, MOUNT_ATTR, O, SIG } from '../../syscalls/consta
 import { readableWithin } from '../../syscalls/fd.ts';
 import { fileStatus, statusOf, statusOfPath } from '../../syscalls/file.ts';
 import { attachMount, cloneTree, detachMount, newMount, setMountAttributes } from '../../syscalls/mount.ts';
-import { dieWithParent, endingOf, setName, signalProcess } from '../../syscalls/process.ts';
+import { dieWithParent, endingOf, leaveSession, setName, signalProcess } from '../../syscalls/process.ts';
 import { attempt } from '../execute/attempt.ts';
 import type { HostProgram } from '../host-program.ts';
 import type { FileSystem, Plan } from '../plan/steps.ts';
@@ -87,7 +87,7 @@ export async function openImage(plan: Plan): Promise<OpenImage> {
 function preparePlaces(agent: Agent, path: string, { fd }: ImageFile, fileSystems: readonly FileSystem[]): void {
   const open = call('openat', AT.FDCWD, path, O.PATH | O.CLOEXEC, 0);
   const { call: look, status } = statusOf(open);
-  const [image] = agent.run([open, look, dieWithParent, setName('nspawn-image')]);
+  const [image] = agent.run([open, look, dieWithParent, leaveSession, setName('nspawn-image')]);
   const [locked, found] = [fileStatus(fd), status()];
   const isSame = (['inode', 'deviceMajor', 'deviceMinor'] as const).every(key => locked[key] === found[key]);
   if (!isSame) throw new Error('it was replaced by another file just now');

@@ -8,6 +8,7 @@ import { startAgent } from '../../syscalls/agent/agent.ts';
 import { allowing, call } from '../../syscalls/call.ts';
 import { AT, O } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
+import { leaveSession } from '../../syscalls/process.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
 import { giveCgroup } from '../container/payload-cgroups.ts';
 import { type Usage, usageOf } from '../container/usage.ts';
@@ -49,6 +50,7 @@ export function enterPayloadCgroups(
  */
 export function countUsage(scope: readonly Hierarchy[], keep: DisposableStack): () => Usage {
   const keeper = keep.use(startAgent({ namespaces: 0n, fds: [], dieWithParent: true }));
+  keeper.run([leaveSession]);
   for (const hierarchy of scope.filter(isManaged)) enter(keeper.pid, hierarchy, SUPERVISOR);
   const counting = scope.map(hierarchy => {
     return { hierarchy, directory: keep.use(openDirectory(cgroupDirectory(hierarchy), O.PATH)).fd };

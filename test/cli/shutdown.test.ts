@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { needs, root } from '../support/needs.ts';
 import type { TemporaryDirectory } from '../support/temporary.ts';
 import { busybox, busyboxTree, copyTree } from '../support/tree.ts';
-import { nspawn, shell, startNspawn } from './support.ts';
+import { NSPAWN, nspawn, shell, startNspawn } from './support.ts';
 
 const it = needs([root, busybox]);
 const KILLED = 'Container box terminated by signal KILL.\n';
@@ -47,6 +47,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.equal(await outcome, { status: 5, stdout: 'ready\r\nasked\r\n', stderr: ASKED });
   });
 }
+
+it('^C at a terminal is for nspawn alone: an ephemeral root lasts until the end, also over a restart', async () => {
+  using tree = bootable(`[ -e /again ] && exit 7; trap 'echo asked; touch /again; reboot -f' ${RTMIN_3}; ${WAITING}`);
+  const { child, outcome, until } = startNspawn(booting(tree, '-q', '-x'), { command: ['setsid', ...NSPAWN] });
+  await until('ready');
+  // To its whole process group.
+  process.kill(-child.pid!, 'SIGINT');
+  assert.equal(await outcome, { status: 7, stdout: 'ready\r\nasked\r\n', stderr: ASKED });
+});
 
 it('the second signal kills a booted one that does not end', async () => {
   using tree = bootable(`trap 'echo asked' ${RTMIN_3}; ${WAITING}`);

@@ -325,6 +325,20 @@ it('after kill -9 nothing is left, and the file system is whole', async () => {
   assert.is(await output(image, 'cat /kept'), 'kept\n');
 });
 
+it('^C at a terminal asks the container to end, which still has its files then', async () => {
+  const image = imageOf('interrupted.img');
+  const script = `trap 'echo kept > /kept; cat /kept; exit 3' TERM; echo ready; while :; do sleep 0.1; done`;
+  const words = [...QUIET, '--kill-signal=TERM', '-i', image, '--', '/bin/sh', '-c', script];
+  const running = startNspawn(words, { command: ['setsid', ...user.nspawn], cwd: '/' });
+  await running.until('ready');
+  // To its whole process group.
+  process.kill(-running.child.pid!, 'SIGINT');
+  const { status, stdout } = await running.outcome;
+  assert.equal([status, stdout], [3, 'ready\nkept\n']);
+  await assertReleased(image);
+  assert.is(await output(image, 'cat /kept'), 'kept\n');
+});
+
 it('a program that is killed meanwhile is complained of', async () => {
   const image = imageOf('lost.img');
   const running = startNspawn(

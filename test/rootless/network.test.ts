@@ -124,6 +124,22 @@ for (const name of ['pasta', 'slirp4netns']) {
     await running.outcome;
     await eventually('it has ended', () => helpers().length === 0);
   });
+
+  needs([...NEEDS, tool(name)])(
+    `${name} is there until the container has ended, also after ^C at a terminal`,
+    async () => {
+      using user = ordinaryUser();
+      const script = `trap 'ip -o -4 address show tap0 | grep -c 10.0.2.100; exit 3' TERM; echo ready; while :; do sleep 0.1; done`;
+      const words = [...QUIET, '--kill-signal=TERM', '-D', user.tree, '--', '/bin/sh', '-c', script];
+      const running = startNspawn(words, { command: ['setsid', ...withOnly(user, name)], cwd: '/' });
+      await running.until('ready');
+      // To its whole process group.
+      process.kill(-running.child.pid!, 'SIGINT');
+      const { status, stdout } = await running.outcome;
+      assert.equal([status, stdout], [3, 'ready\n1\n']);
+      assert.equal(helpers(), []);
+    },
+  );
 }
 
 needs([...NEEDS])('without either the network is a private one, and a warning says so', async () => {
