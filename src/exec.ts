@@ -7,6 +7,7 @@ import { type JoinOptions, joinContainer } from './container/join.ts';
 import { containerNamed } from './container/record.ts';
 import { connect } from './container/stdio.ts';
 import { ended } from './container/wait.ts';
+import { checkKill, checkSize } from './options/usage-error.ts';
 import type { Stdio } from './spawn.ts';
 
 export interface ExecOptions extends JoinOptions {
@@ -54,9 +55,11 @@ export async function exec(machine: string, asked: ExecOptions = {}): Promise<Ex
     ...streams,
     exited: untilEnded(),
     kill(signal = SIG.KILL) {
+      checkKill(signal);
       if (!isOver) signalProcess(pidfd, signal);
     },
     resize(columns, rows) {
+      checkSize(columns, rows);
       if (!isOver) connected.resize(columns, rows);
     },
   };

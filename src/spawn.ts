@@ -16,6 +16,7 @@ import { completedBy, type Usage } from './container/usage.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import { impliedOptions } from './options/implied.ts';
+import { checkKill, checkSize } from './options/usage-error.ts';
 import type { ContainerOptions } from './options.ts';
 import { imageOf } from './plan/image.ts';
 import { planContainer } from './plan/plan.ts';
@@ -241,6 +242,7 @@ export async function spawnOn(
   };
   const exited = untilEnded();
   const kill = (signal: number = SIG.KILL) => {
+    checkKill(signal);
     if (!isOver) signalProcess(pidfd, signal);
   };
   return {
@@ -260,6 +262,7 @@ export async function spawnOn(
       return exited;
     },
     resize(columns, rows) {
+      checkSize(columns, rows);
       if (!isOver) connected.resize(columns, rows);
     },
     async [Symbol.asyncDispose]() {

@@ -104,6 +104,20 @@ it('kill() ends it by SIGKILL, kill(n) sends a signal; after the end neither doe
   asked.kill(10);
 });
 
+it('kill() and resize() refuse what is no signal and no size', async () => {
+  await using container = await spawn(shell('sleep 1000', { stdio: 'pty' }));
+  const refused = (body: () => void, line: string) =>
+    assert.throws(body, (error: Error) => error instanceof UsageError && error.message === line);
+  const kill = container.kill as (signal: unknown) => void;
+  refused(() => kill('SIGTERM'), 'kill takes a signal as a number from 0 to 64, not "SIGTERM"');
+  for (const signal of [-1, 65, 1.5, Number.NaN, null]) {
+    refused(() => kill(signal), `kill takes a signal as a number from 0 to 64, not ${signal}`);
+  }
+  refused(() => container.resize(-1, 24), 'resize takes columns as a number from 0 to 65535, not -1');
+  refused(() => container.resize(80, 70_000), 'resize takes rows as a number from 0 to 65535, not 70000');
+  assert.is(container.ending, undefined);
+});
+
 it('terminate() asks where there is a signal for it, else kills', async () => {
   const script = "trap 'exit 4' USR2; echo ready; while :; do sleep 0.02; done";
   const asked = await spawn(shell(script, { killSignal: 12 }));
