@@ -48,6 +48,7 @@ export function encodeAction(action: Action): number {
     if (!Object.hasOwn(PLAIN_ACTIONS, action)) throw new FilterError(`seccomp filter: unknown action ${action}`);
     return PLAIN_ACTIONS[action];
   }
+  if (typeof action !== 'object' || action === null) throw new FilterError(`seccomp filter: unknown action ${action}`);
   if ('errno' in action) return ERRNO | inRange('errno', action.errno, MAX_ERRNO);
   return TRACE | inRange('trace', action.trace, DATA_MASK);
 }

@@ -1,4 +1,5 @@
 import type { Architecture, ArchitectureName } from './arch.ts';
+import { FilterError } from './errors.ts';
 
 /** One import for each table, so that only the tables asked for are loaded. */
 const TABLES: Readonly<Record<ArchitectureName, () => Promise<Architecture['syscalls']>>> = {
@@ -9,7 +10,10 @@ const TABLES: Readonly<Record<ArchitectureName, () => Promise<Architecture['sysc
   arm: async () => (await import('../tables/arm.ts')).arm,
 };
 
-/** An architecture with its full syscall table. Loads that one table and no other. */
+/** An architecture with its full syscall table. Loads that one table and no other. Rejects with FilterError. */
 export async function loadArchitecture(name: ArchitectureName): Promise<Architecture> {
+  if (!Object.hasOwn(TABLES, name)) {
+    throw new FilterError(`seccomp filter: unknown architecture ${name}: there are ${Object.keys(TABLES).join(', ')}`);
+  }
   return { name, syscalls: await TABLES[name]() };
 }

@@ -66,14 +66,17 @@ function conditionFault(condition: Condition): string | undefined {
   const { index, op, value } = condition;
   if (!COMPARISONS.includes(op)) return `unknown comparison ${op}`;
   if (!Number.isInteger(index) || index < 0 || index > 5) return `no argument ${index}: they are 0 to 5`;
-  if (!isUint64(value)) return `argument ${index}: the value ${value} is no unsigned 64-bit number`;
-  if (!('mask' in condition)) return undefined;
-  const { mask } = condition;
-  if (!isUint64(mask)) return `argument ${index}: the mask ${mask} is no unsigned 64-bit number`;
+  if (!isUint64(value)) return `argument ${index}: the value ${value} is no unsigned 64-bit bigint`;
+  const { mask } = condition as { mask?: bigint };
+  if (op !== 'masked ==' && op !== 'masked !=') {
+    return mask === undefined ? undefined : `argument ${index}: ${op} takes no mask, unlike masked == and masked !=`;
+  }
+  if (!isUint64(mask)) return `argument ${index}: the mask ${mask} is no unsigned 64-bit bigint`;
   if ((value & ~mask) === 0n) return undefined;
   return `argument ${index}: the value 0x${value.toString(16)} has bits outside the mask 0x${mask.toString(16)}`;
 }
 
-function isUint64(value: bigint): boolean {
-  return BigInt.asUintN(64, value) === value;
+/** Also of other types, for programs that no compiler has checked: with a number, arithmetic would fail later. */
+function isUint64(value: unknown): value is bigint {
+  return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
 }

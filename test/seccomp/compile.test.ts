@@ -11,6 +11,7 @@ import {
   type Filter,
   FilterError,
   instructionCount,
+  loadArchitecture,
   loadProgram,
   MAX_INSTRUCTIONS,
   type Rule,
@@ -177,6 +178,10 @@ test('filters that make no sense are refused', () => {
     [withArgs({ index: 0, op: '==', value: 1n << 64n }), /argument 0: the value 18446744073709551616/],
     [withArgs({ index: 5, op: 'masked ==', value: 0n, mask: -1n }), /argument 5: the mask -1/],
     [withArgs({ index: 5, op: 'masked ==', value: 0x1fn, mask: 0xfn }), /value 0x1f has bits outside the mask 0xf/],
+    [withArgs({ index: 0, op: '==', value: 5 }), /argument 0: the value 5 is no unsigned 64-bit bigint/],
+    [withArgs({ index: 0, op: 'masked ==', value: 0n }), /argument 0: the mask undefined is no/],
+    [withArgs({ index: 0, op: '==', value: 1n, mask: 1n }), /argument 0: == takes no mask/],
+    [{ ...filter, defaultAction: undefined as unknown as 'allow' }, /unknown action undefined/],
     [withArgs({ index: 0, op: '=', value: 1n }), /unknown comparison =/],
   ];
   for (const [faulty, message] of cases) {
@@ -185,6 +190,12 @@ test('filters that make no sense are refused', () => {
       (error: Error) => error instanceof FilterError && message.test(error.message),
     );
   }
+});
+
+test('so is an architecture that there is not', async () => {
+  const error = await loadArchitecture('vax' as 'arm').catch((refused: Error) => refused);
+  assert.instance(error, FilterError);
+  assert.match((error as Error).message, /unknown architecture vax: there are x86_64, i386, x32, arm64, arm$/);
 });
 
 test('a program longer than the kernel takes is refused', () => {
