@@ -8,11 +8,12 @@ import { buildPlan } from '../../src/plan/plan.ts';
 import type { FileSystem, Plan, StepAction } from '../../src/plan/steps.ts';
 import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import { MIB } from '../gpt/support.ts';
-import { needs, tool } from '../support/needs.ts';
+import { needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeDisk, makeFileSystem, off, type PartitionMade, ROOT } from './images.ts';
 
 const it = needs([tool('mkfs.ext4'), tool('mkfs.vfat')]);
+const asRoot = needs([root, tool('mkfs.ext4'), tool('mkfs.vfat')]);
 const directory = temporaryDirectory();
 test.after(() => directory[Symbol.dispose]());
 const path = join(directory.path, 'image');
@@ -57,7 +58,7 @@ it('partitions are mounted parents first, whatever their numbers', async () => {
   ]);
 });
 
-it('device nodes, and on boot partitions more than that, are useless', async () => {
+asRoot('device nodes, and on boot partitions more than that, are useless', async () => {
   disk({ type: 'home', holds: 'ext4' }, { type: 'esp', holds: 'vfat' }, { type: 'xbootldr', holds: 'vfat' });
   const plan = await planOf();
   const { NODEV, NOSUID, NOEXEC, NOSYMFOLLOW } = MOUNT_ATTR;
@@ -74,7 +75,7 @@ it('device nodes, and on boot partitions more than that, are useless', async () 
   assert.equal(words(fileSystems(plan)[3]!), ['umask=0077', 'discard']);
 });
 
-it('the EFI system partition can be on /boot, unless that is taken', async () => {
+asRoot('the EFI system partition can be on /boot, unless that is taken', async () => {
   disk({ type: 'esp', holds: 'vfat' });
   assert.equal(mounts(await planOf()), [['partition 2', '/efi', '/boot']]);
   disk({ type: 'esp', holds: 'vfat' }, { type: 'xbootldr', holds: 'vfat' });

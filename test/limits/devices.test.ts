@@ -114,7 +114,7 @@ needs([busybox])('the list, as version 1 has it', () => {
   );
 });
 
-needs([busybox])('what DeviceAllow= names is a device, if it is there', async () => {
+needs([root, busybox])('what DeviceAllow= names is a device, if it is there', async () => {
   const rules = async (...words: string[]) => {
     const properties = ['DeviceAllow=', ...words.map(word => `DeviceAllow=${word}`)];
     return allowedDevices(await planContainer({ directory: busyboxTree(), properties }, 'streams'))!.map(legacyRule);

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { parseUnitProperty } from '../../src/options/unit-properties.ts';
 import { type LimitOptions, limitProperties, sortProperties } from '../../src/plan/limit-properties.ts';
 import { planContainer } from '../../src/plan/plan.ts';
-import { needs } from '../support/needs.ts';
+import { needs, root } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
 const limits = (...words: string[]): LimitOptions => sortProperties(words.map(parseUnitProperty)).limits;
@@ -46,7 +46,7 @@ test('limits are the properties that they come from', () => {
   assert.equal(limitProperties(resolved as Parameters<typeof limitProperties>[0]), words.map(parseUnitProperty));
 });
 
-needs([busybox])('a plan has them; options go before them', async () => {
+needs([root, busybox])('a plan has them; options go before them', async () => {
   const plan = await planContainer(
     { directory: busyboxTree(), readOnly: true, properties: ['MemoryMax=64M', 'TasksMax=7'], tasks: 3 },
     'streams',

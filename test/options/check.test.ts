@@ -4,6 +4,7 @@ import { checkOptions } from '../../src/options/check.ts';
 import { impliedOptions } from '../../src/options/implied.ts';
 import { UsageError } from '../../src/options/usage-error.ts';
 import type { ContainerOptions } from '../../src/options.ts';
+import { needs, root } from '../support/needs.ts';
 
 /** What checkOptions says of them, or '' when they are fine. */
 function complaint(options: ContainerOptions): string {
@@ -106,7 +107,6 @@ const badValues: [options: ContainerOptions, line: string][] = [
   [{ overlays: [{ lower: ['/a'], destination: '/b', readOnly: true }] }, '--overlay= takes two layers or more'],
   [{ overlays: [{ lower: [], upper: '/a', destination: '/b', readOnly: false }] }, '--overlay= takes two layers or'],
   [{ tmpfsSize: 'much' }, '--tmpfs-size= takes bytes'],
-  [{ noUserNamespaces: true }, '--no-user-namespaces needs --private-users='],
   [{ inaccessible: ['a'] }, '--inaccessible= takes an absolute path'],
   [{ networkInterfaces: ['a', 'a/b'] }, '--network-interface= takes HOST[:CONTAINER], '],
   [{ networkMacvlans: ['a:b:c'] }, '--network-macvlan= takes HOST[:CONTAINER], '],
@@ -121,6 +121,11 @@ for (const [options, line] of badValues) {
     assert.ok(complaint(options).startsWith(line), complaint(options));
   });
 }
+
+// Others have users of their own in any case.
+needs([root])('users of its own are what others need', () => {
+  assert.match(complaint({ noUserNamespaces: true }), /^--no-user-namespaces needs --private-users=/);
+});
 
 const implied: [options: ContainerOptions, more: ContainerOptions][] = [
   [{}, {}],

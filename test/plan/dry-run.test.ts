@@ -6,7 +6,7 @@ import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { machineId } from '../network/support.ts';
-import { needs } from '../support/needs.ts';
+import { needs, root } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
 const check = needs([busybox]);
@@ -16,7 +16,7 @@ const dryRun = (...words: string[]) => {
   return spawnSync(process.execPath, [main, '--dry-run', ...words], { encoding: 'utf8', timeout: 30_000 });
 };
 
-check('--dry-run prints the plan, a line for each step, and does nothing', () => {
+needs([root, busybox])('--dry-run prints the plan, a line for each step, and does nothing', () => {
   const words = [
     '--timezone=off',
     '--resolv-conf=off',
@@ -78,7 +78,7 @@ check('--dry-run prints the plan, a line for each step, and does nothing', () =>
   assert.match(dryRun('-D', busyboxTree(), '-b').stdout, /\nsetting up \/dev\/console\n.*\nrunning init\n$/s);
 });
 
-needs([busybox, machineId])('--dry-run shows network interfaces, and makes none', () => {
+needs([root, busybox, machineId])('--dry-run shows network interfaces, and makes none', () => {
   const { stdout, status } = dryRun(
     '-D',
     busyboxTree(),
@@ -98,7 +98,7 @@ check('--dry-run refuses as a start would', () => {
   assert.equal([stdout, stderr, status], ['', 'opening the root directory /no/such/tree: no such directory\n', 1]);
 });
 
-check('--dry-run tells which users a container gets', () => {
+needs([root, busybox])('--dry-run tells which users a container gets', () => {
   const told = (...words: string[]) =>
     dryRun('-D', busyboxTree(), ...words)
       .stdout.split('\n')

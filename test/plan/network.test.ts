@@ -6,10 +6,10 @@ import { macAddress, readHostId } from '../../src/plan/interface-names.ts';
 import { buildPlan, planContainer } from '../../src/plan/plan.ts';
 import { describeStep } from '../../src/plan/steps.ts';
 import { machineId } from '../network/support.ts';
-import { needs } from '../support/needs.ts';
+import { needs, root } from '../support/needs.ts';
 import { busybox, busyboxTree } from '../support/tree.ts';
 
-const it = needs([busybox, machineId]);
+const it = needs([root, busybox, machineId]);
 
 const off: ContainerOptions = { timezone: 'off', resolvConf: 'off', register: false, keepUnit: true };
 const base: ContainerOptions = { directory: busyboxTree(), machine: 'web', ...off };
