@@ -174,6 +174,7 @@ export const PER = { LINUX: 0, LINUX32: 8 } as const;
 
 /** asm-generic/signal.h; the numbers of x86-64 and arm64, which agree */
 export const SIG = { HUP: 1, INT: 2, KILL: 9, PIPE: 13, TERM: 15, CHLD: 17, RTMIN: 34 } as const;
+export const SIG_BLOCK = 0;
 export const SIG_SETMASK = 2;
 
 /** linux/close_range.h */

@@ -3,12 +3,12 @@
  * from this process; the last of them gives it its own.
  */
 import { type Argument, argumentWord, call, type Placer, type ResultOf, writeCString } from '../call.ts';
-import { AT, CLONE, F, MAP, PROT, SIG } from '../constants.ts';
+import { AT, CLONE, F, MAP, PROT, SIG, SIG_BLOCK } from '../constants.ts';
 import { errnoByNumber } from '../errno.ts';
 import { closeFd } from '../fd.ts';
 import { syscallNumber } from '../machine.ts';
-import { dieWithParent, killAndReap } from '../process.ts';
-import { callCode, memoryAt, SyscallError, syscall, trace } from '../syscall.ts';
+import { dieWithParent, killAndReap, setSignalMask } from '../process.ts';
+import { callCode, memoryAt, perform, SyscallError, syscall, trace } from '../syscall.ts';
 import type { AgentOptions } from './agent.ts';
 import { ARENA_ADDRESS, ARENA_FD, BATCH, CONTROL_FD, HEADER, OP } from './layout.ts';
 import { agentExecutable, loadStub } from './program.ts';
@@ -41,6 +41,15 @@ export function forkArguments(namespaces: bigint): Uint8Array {
 const SIZE_OF_STRINGS = 256;
 /** Seconds for the end of a child that has failed here, and exits by itself. */
 const LONGEST_EXIT = 5;
+
+/**
+ * SIGTSTP, SIGTTIN and SIGTTOU of asm-generic/signal.h. A child that ^Z at a terminal stops before it has memory of its own
+ * would hold this process, which can't be stopped then, until somebody lets it go on. It keeps them blocked: what an agent
+ * becomes sets its own mask.
+ */
+const STOPS = new Uint8Array(new BigUint64Array([(1n << 19n) | (1n << 20n) | (1n << 21n)]).buffer);
+const maskBefore = new Uint8Array(STOPS.length);
+const blockStops = call('rt_sigprocmask', SIG_BLOCK, STOPS, { out: maskBefore }, STOPS.length);
 
 export interface Child {
   pid: number;
@@ -93,7 +102,9 @@ export function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: nu
     }
   }
 
+  perform(blockStops);
   const pid = callCode(code, BigInt(address), BigInt(CLONE_ARGS.size), BigInt(address + batchAt));
+  perform(setSignalMask(maskBefore));
   trace.sink?.('nspawn', call('clone3', flags), pid);
   if (pid < 0) throw new SyscallError(call('clone3', flags), errnoByNumber(-pid));
   const pidfd = view.getInt32(pidfdAt, true);

@@ -9,6 +9,7 @@ import { call } from '../../syscalls/call.ts';
 import { SyscallError } from '../../syscalls/syscall.ts';
 import { type Need, needs, root, tool } from '../support/needs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { plainAgent } from './support.ts';
 
 const programs = new URL('programs/', import.meta.url).pathname;
 
@@ -46,6 +47,17 @@ needs([tool('env')])('exit statuses are not lost where SIGCHLD was ignored', () 
 
 test('signals that were blocked or ignored do no harm', () => {
   assert.is(outcome(['env', '--block-signal', '--ignore-signal=TERM'], 'start-agents.ts'), 'works');
+});
+
+test('^Z at a terminal stops no agent, as that would hold this process, and this process as ever', () => {
+  const blocked = (pid: number | 'self') => /^SigBlk:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
+  const before = blocked('self');
+  using agent = plainAgent();
+  assert.is(blocked('self'), before);
+  // From birth on: SIGTSTP, SIGTTIN and SIGTTOU.
+  assert.is(Number.parseInt(blocked(agent.pid), 16) & 0x380000, 0x380000);
+  process.kill(agent.pid, 'SIGTSTP');
+  assert.equal(agent.run([call('getpid')]), [agent.pid]);
 });
 
 /** Since Linux 6.3, and for each process namespace: Documentation/admin-guide/sysctl/vm.rst */
