@@ -2,8 +2,8 @@
 import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
-import type { OwnedFd } from '../syscalls/fd.ts';
 import { type Ending, type Reaped, signalProcess } from '../syscalls/process.ts';
+import type { Terminal } from './console/own-pty.ts';
 import { checkListenFds, type ListenFd } from './container/listen-fds.ts';
 import type { Notification } from './container/notifications.ts';
 import type { PreparedRoot } from './container/prepared-root.ts';
@@ -27,7 +27,7 @@ import type { Progress } from './users/shift-tree.ts';
  * terminal, which is also /dev/console; its output is `stdout`. 'inherit': this process's own. Or three descriptors
  * of this process, or the slave of a pseudo terminal that the caller looks after.
  */
-export type Stdio = 'pipe' | 'pty' | 'inherit' | readonly [number, number, number] | { console: OwnedFd };
+export type Stdio = 'pipe' | 'pty' | 'inherit' | readonly [number, number, number] | Terminal;
 
 export interface SpawnOptions extends ContainerOptions {
   /** Default: 'pipe'. */

@@ -15,10 +15,11 @@ export interface Pty {
 /**
  * A new pseudo-terminal. The slave is its user's alone: mode 0600, and root's when root makes it. It is opened through
  * the master, since a path such as /dev/pts/0 may be another terminal in another mount of devpts. Both ends are
- * close-on-exec. Throws SyscallError.
+ * close-on-exec. `devpts` is the mount that it is to be in, if not the one that is at /dev/pts. Throws SyscallError.
  */
-export function openPty(): Pty {
-  const master = owned(syscall('openat', AT.FDCWD, '/dev/ptmx', O.RDWR | O.NOCTTY | O.CLOEXEC | O.NONBLOCK, 0));
+export function openPty(devpts?: OwnedFd): Pty {
+  const [at, path] = devpts ? [devpts.fd, 'ptmx'] : [AT.FDCWD, '/dev/ptmx'];
+  const master = owned(syscall('openat', at, path, O.RDWR | O.NOCTTY | O.CLOEXEC | O.NONBLOCK, 0));
   try {
     return { master, slave: openSlave(master.fd) };
   } catch (error) {

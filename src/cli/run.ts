@@ -3,8 +3,9 @@ import process from 'node:process';
 import { entrust } from '../../syscalls/agent/janitor.ts';
 import { call } from '../../syscalls/call.ts';
 import { TC } from '../../syscalls/constants.ts';
-import { getTermios, isTerminal, openPty } from '../../syscalls/tty.ts';
+import { getTermios, isTerminal } from '../../syscalls/tty.ts';
 import { type Forwarder, forwardConsole } from '../console/forward.ts';
+import { openOwnPty } from '../console/own-pty.ts';
 import { followWindowSize } from '../console/window-size.ts';
 import type { ListenFd } from '../container/listen-fds.ts';
 import type { PreparedRoot } from '../container/prepared-root.ts';
@@ -101,14 +102,10 @@ async function runOnce(
   { mode, status, log, manager, listenFds, quiet }: Surroundings,
 ): Promise<Named> {
   using opened = new DisposableStack();
-  const pty = mode === 'pipe' ? undefined : openPty();
-  if (pty) {
-    opened.use(pty.slave);
-    opened.use(pty.master);
-    // Now, for forwarding starts only when the payload already runs and may have looked at the size.
-    if (mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
-  }
-  const stdio: Stdio = pty ? { console: pty.slave } : 'inherit';
+  const pty = mode === 'pipe' ? undefined : opened.use(openOwnPty());
+  // Now, for forwarding starts only when the payload already runs and may have looked at the size.
+  if (pty && mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
+  const stdio: Stdio = pty?.terminal ?? 'inherit';
   // Before it runs, for it may be up before this process gets its next turn.
   using signals = watchSignals(log);
   const reports = manager?.reports(log);

@@ -6,6 +6,7 @@ import { AT, CLONE, SIG } from '../../syscalls/constants.ts';
 import { type OwnedFd, owned } from '../../syscalls/fd.ts';
 import { killAndWait, signalProcess } from '../../syscalls/process.ts';
 import { syscall } from '../../syscalls/syscall.ts';
+import type { Terminal } from '../console/own-pty.ts';
 import { attempt } from '../execute/attempt.ts';
 import { checkTree } from '../execute/check-tree.ts';
 import { makeHome } from '../execute/home.ts';
@@ -43,8 +44,8 @@ export interface Started {
   usage?: () => Usage;
 }
 
-/** The slave of a pseudo terminal, or descriptors for standard input, output and error. */
-export type PayloadStreams = { console: OwnedFd } | { fds: readonly [number, number, number] };
+/** A pseudo terminal, or descriptors for standard input, output and error. */
+export type PayloadStreams = Terminal | { fds: readonly [number, number, number] };
 
 export interface StartOptions {
   log: Logger;
@@ -95,10 +96,10 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   if (root) checkTree(plan, root);
   if (root && plan.lock !== 'none' && !ephemeral) resources.use(lockTree(plan.directory, plan.lock));
 
-  const console = 'console' in streams ? streams.console : undefined;
+  const terminal = 'console' in streams ? streams : undefined;
   const agentStreams: Streams = 'fds' in streams ? streams.fds : 'console';
   const streamFds = agentStreams === 'console' ? [] : agentStreams;
-  const origins = { root, ephemeral, console, notifySocket, image };
+  const origins = { root, ephemeral, terminal, notifySocket, image };
   // The host's side of the agent's descriptors, which it has copies of once it lives.
   using objects = new DisposableStack();
   const isImagePart = ({ kind }: HostObject) => kind === 'file system';
@@ -179,9 +180,9 @@ async function start(plan: Plan, options: StartOptions): Promise<Started> {
   if (user.name !== ROOT_USER.name) attempt(`making the home directory ${user.home}`, () => makeHome(agent, user));
   if (secrets && credentials)
     attempt('passing credentials to the payload', () => secrets.passCredentials(agent, credentials, user));
-  if (idOf(user.uid) !== 0 && console) {
+  if (idOf(user.uid) !== 0 && terminal) {
     if (maps) agent.run([call('fchownat', AT.FDCWD, '/dev/console', user.uid, user.gid, 0)]);
-    else syscall('fchown', console.fd, idOf(user.uid), idOf(user.gid));
+    else syscall('fchown', terminal.console.fd, idOf(user.uid), idOf(user.gid));
   }
   if (plan.payload.files.length > 0) {
     const { makeFiles } = await import('./files.ts');

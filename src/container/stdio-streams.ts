@@ -3,7 +3,8 @@ import type { Writable } from 'node:stream';
 import { O } from '../../syscalls/constants.ts';
 import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
-import { openPty, setWindowSize } from '../../syscalls/tty.ts';
+import { setWindowSize } from '../../syscalls/tty.ts';
+import { openOwnPty } from '../console/own-pty.ts';
 import { type FdReadable, readableFrom } from '../streams/readable.ts';
 import { writableTo } from '../streams/writable.ts';
 import type { Connected } from './stdio.ts';
@@ -36,17 +37,16 @@ export function connectPipes(): Connected {
 
 export function connectPty(): Connected {
   using made = new DisposableStack();
-  const { master, slave } = openPty();
-  made.use(slave);
-  made.use(master);
+  const { master, terminal } = made.use(openOwnPty());
   // Now, for nothing may fail once the payload runs.
   const keys = made.use(duplicate(master.fd));
   const ours = made.move();
   let input: Writable | undefined;
   let output: FdReadable | undefined;
   return {
-    payload: { console: slave },
+    payload: terminal,
     open() {
+      terminal.devpts?.[Symbol.dispose]();
       input = writableTo(keys.fd);
       output = readableFrom(master.fd);
       return { stdin: input, stdout: output, stderr: null };
@@ -55,7 +55,7 @@ export function connectPty(): Connected {
       input?.destroy();
       output?.finish();
       // Held until now: the terminal would hang up whenever the payload closes its last descriptor.
-      slave[Symbol.dispose]();
+      terminal.console[Symbol.dispose]();
     },
     resize(columns, rows) {
       if (!output?.destroyed) setWindowSize(master.fd, { rows, columns, width: 0, height: 0 });

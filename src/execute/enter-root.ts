@@ -21,8 +21,8 @@ export function enterRoot(root: Fd): Call[] {
   ];
 }
 
-/** Where an agent has the container's root that can't let go of the host's yet. Every host has this directory. */
-const BESIDE = '/dev';
+/** Where an agent has what it attaches before it lets go of the host's mounts. Every host has this directory. */
+export const BESIDE = '/dev';
 
 /**
  * The calls by which an agent makes a detached mount its root directory while the host's mounts stay, where it can't reach

@@ -5,6 +5,7 @@ import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
+import type { Terminal } from '../console/own-pty.ts';
 import type { EphemeralRoot } from '../container/ephemeral.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { HostObject } from '../plan/steps.ts';
@@ -16,8 +17,8 @@ export interface Origins {
   root: RootView | undefined;
   /** The same where it is an ephemeral root. */
   ephemeral: EphemeralRoot | undefined;
-  /** The slave of the pseudo terminal. */
-  console: OwnedFd | undefined;
+  /** The pseudo terminal. */
+  terminal: Terminal | undefined;
   /** The socket by which the payload tells how it does. */
   notifySocket: OwnedFd | undefined;
   /** The disk image, where it is in one. */
@@ -31,7 +32,7 @@ export interface Origins {
  */
 export function openHostObject(
   object: HostObject,
-  { root, ephemeral, console, notifySocket, image, base }: Origins,
+  { root, ephemeral, terminal, notifySocket, image, base }: Origins,
 ): OwnedFd {
   switch (object.kind) {
     case 'tree':
@@ -46,8 +47,8 @@ export function openHostObject(
     case 'file system':
       return image!.mount(object);
     case 'console':
-      if (!console) throw new Error('setting up the console: there is no pseudo terminal');
-      return owned(passableFd(perform(cloneTree(console.fd, '', { recursive: false }))));
+      if (!terminal?.devpts) throw new Error('there is no pseudo terminal');
+      return duplicate(terminal.devpts.fd);
     case 'notify socket':
       if (!notifySocket) throw new Error('nobody listens');
       return duplicate(notifySocket.fd);

@@ -20,7 +20,7 @@ import {
 import { setHostname, setUmask } from '../../syscalls/process.ts';
 import { unixAddress } from '../../syscalls/socket.ts';
 import { CONSOLE, type InterfaceAction, NOTIFY, ROOT, type StepAction } from '../plan/steps.ts';
-import { enterRoot, enterRootBeside, followBeside } from './enter-root.ts';
+import { BESIDE, enterRoot, enterRootBeside, followBeside } from './enter-root.ts';
 import type { ImageAction } from './image-steps.ts';
 import { writeNewFile } from './new-file.ts';
 import { makeOverlay } from './overlay.ts';
@@ -190,8 +190,20 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [source, copy, protect, attachMount(copy, source)] };
   },
 
-  'set up console'(_, fds) {
-    const console = fds.get(CONSOLE)!;
+  // Before Linux 6.15 only of a mount that is attached, and in its own mount namespace, one of a single file can be made.
+  'take console'(_, fds) {
+    const devpts = fds.get(CONSOLE)!;
+    const place = call('openat', AT.FDCWD, BESIDE, O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
+    const console = cloneTree(devpts, '0', { recursive: false });
+    const closing = [call('close', devpts), call('close', resultOf(place))];
+    return {
+      calls: [place, attachMount(devpts, place), console, ...closing],
+      makes: { object: CONSOLE, by: console },
+    };
+  },
+
+  'set up console'(_, fds, __, made) {
+    const console = made.get(CONSOLE) ?? fds.get(CONSOLE)!;
     const target = openInRoot(HERE, '/dev/console', O.PATH);
     return {
       calls: [
@@ -199,7 +211,7 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
         ...makeInDirectory(HERE, '/dev', dev => [call('mknodat', dev, 'console', S.IFREG | 0o600, 0)]),
         target,
         attachMount(console, target),
-        call('close', console),
+        call('close', typeof console === 'number' ? console : resultOf(console)),
       ],
     };
   },

@@ -197,6 +197,7 @@ export function buildPlan(
   const steps: Step[] = [
     ...only(!options.shareSystem, should({ do: 'reset loginuid' })),
     must({ do: 'separate mounts' }),
+    ...only(console === 'pty', must({ do: 'take console' })),
     ...only(!options.shareSystem, must({ do: 'set host name', name: options.hostname || machine })),
     // Before sysfs is mounted, which shows the network that it was mounted in.
     ...only(NETWORK in hostObjects, must({ do: 'join network namespace', object: NETWORK })),

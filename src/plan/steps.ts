@@ -27,7 +27,7 @@ export type HostObject =
    * layers, and `path` that of the host's directory that it is for.
    */
   | { kind: 'layer'; name: string; path: string }
-  /** The slave of the container's pseudo terminal. */
+  /** The container's pseudo terminal: the slave, or the file system that it is alone in, of which a step takes it. */
   | { kind: 'console' }
   /** The socket by which the payload tells how it does. */
   | { kind: 'notify socket' }
@@ -159,6 +159,7 @@ export type StepAction =
   | { do: 'make links'; links: { path: string; target: string; needs: string }[] }
   | { do: 'bind read-only'; path: string }
   | { do: 'hide'; paths: string[] }
+  | { do: 'take console' }
   | { do: 'set up console' }
   | { do: 'forbid user namespaces' }
   | { do: 'set up kernel log' }
@@ -329,6 +330,7 @@ const DESCRIPTIONS: { [K in StepAction['do']]: Describe<Extract<StepAction, { do
     `making ${links.map(({ path, target }) => `${path} a symlink to ${target}`).join(', ')} where that is there`,
   'bind read-only': ({ path }) => `binding ${path} to itself read-only`,
   hide: ({ paths }) => `making ${paths.join(', ')} inaccessible`,
+  'take console': () => 'taking the terminal out of the file system that it is in',
   'set up console': () => 'setting up /dev/console',
   'forbid user namespaces': () => 'forbidding user namespaces in the container',
   'set up kernel log': () => 'setting up /proc/kmsg',

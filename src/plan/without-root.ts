@@ -121,6 +121,9 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
         });
         return [{ ...step, action: { ...action, nodes: [], bound } }];
       }
+      case 'take console':
+        // It is one of the host's.
+        return [];
       case 'mount': {
         if (action.type !== 'sysfs') return [step];
         // It can be mounted only by who owns the network namespace. The one of the private network is done elsewhere.

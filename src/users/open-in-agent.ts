@@ -13,7 +13,7 @@ import { readLink } from '../host.ts';
 import { describeObject, type HostObject } from '../plan/steps.ts';
 
 /** Where objects come from. */
-export interface OriginsInAgent extends Pick<Origins, 'ephemeral' | 'console' | 'notifySocket'> {
+export interface OriginsInAgent extends Pick<Origins, 'ephemeral' | 'terminal' | 'notifySocket'> {
   /** The container's root directory, by its path or as a descriptor of the agent's. */
   root: string | number;
 }
@@ -57,7 +57,7 @@ export function openInAgent(
   }
 }
 
-function openingOf(object: HostObject, { root, ephemeral, console }: OriginsInAgent): Opening {
+function openingOf(object: HostObject, { root, ephemeral, terminal }: OriginsInAgent): Opening {
   switch (object.kind) {
     case 'tree':
       return treeOf(object, root);
@@ -67,7 +67,7 @@ function openingOf(object: HostObject, { root, ephemeral, console }: OriginsInAg
       return { calls: [...mount, call('close', resultOf(mount[0]!))], made: mount.at(-1)! };
     }
     case 'console':
-      return consoleOf(console!.fd);
+      return consoleOf(terminal!.console.fd);
     case 'ephemeral':
       return copyOf(root as number, '');
     case 'layer':

@@ -1,6 +1,15 @@
 /** The file systems that every container has, and its root. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -85,6 +94,23 @@ check('on a pseudo terminal, /dev/console is that, and the controlling terminal'
   const { stdout } = await run({ ...tree(), stdio: 'pty', command: ['/bin/sh', '-c', script] });
   assert.equal(stdout.split('\r\n'), ['/dev/console', 'character special file 600 0', 'by name', '/dev/console\r']);
 });
+
+check(
+  'the terminal is in a file system of its own: what a busybox init does to it at its end, the host does not see',
+  async () => {
+    const hosts = () => readFileSync('/proc/self/mountinfo', 'utf8').match(/^.* - devpts .*$/gm);
+    const before = hosts();
+    try {
+      // umount -a -r does so with what is in use.
+      const script = 'mount -o remount,ro /dev/console && grep " /dev/console " /proc/mounts';
+      const { stdout } = await run({ ...tree(), stdio: 'pty', command: ['/bin/sh', '-c', script] });
+      assert.match(stdout, /^devpts \/dev\/console devpts ro,/);
+      assert.equal(hosts(), before);
+    } finally {
+      if (hosts()?.join() !== before?.join()) execFileSync('mount', ['--options', 'remount,rw', '/dev/pts']);
+    }
+  },
+);
 
 check('on pipes there is no /dev/console', async () => {
   assert.is(await shell('ls /dev/console 2>&1; :'), 'ls: /dev/console: No such file or directory');

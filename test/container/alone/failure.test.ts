@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openOwnPty } from '../../../src/console/own-pty.ts';
 import { startContainer } from '../../../src/container/start.ts';
 import { ended } from '../../../src/container/wait.ts';
 import type { ContainerOptions } from '../../../src/index.ts';
@@ -14,7 +15,6 @@ import { buildPlan } from '../../../src/plan/plan.ts';
 import { describeStep, must, type Plan, type Step, type StepAction } from '../../../src/plan/steps.ts';
 import { SIG } from '../../../syscalls/constants.ts';
 import { signalProcess } from '../../../syscalls/process.ts';
-import { openPty } from '../../../syscalls/tty.ts';
 import { hostState } from '../../support/host-state.ts';
 import { needs, root, tool } from '../../support/needs.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
@@ -66,11 +66,8 @@ const readOnly: ContainerOptions = {
 
 /** Starts a plan on a pseudo terminal; resolves to the error's message. */
 async function errorOf(plan: Plan): Promise<string> {
-  using pty = new DisposableStack();
-  const { master, slave } = openPty();
-  pty.use(master);
-  pty.use(slave);
-  const streams = { console: slave };
+  using pty = openOwnPty();
+  const streams = pty.terminal;
   const none = () => Promise.reject(new Error('none'));
   const started = await startContainer(plan, { log: silentLogger, streams, runInTree: none }).catch(
     (error: Error) => error,

@@ -27,6 +27,14 @@ for (const [what, options] of kinds) {
   });
 }
 
+it('a terminal, also with users of its own', () => {
+  using tree = copyTree(busyboxTree());
+  for (const options of ['', '-U']) {
+    const line = `nspawn -q --timezone=off --resolv-conf=off -D ${tree.path} ${options} -- tty </dev/null`;
+    assert.equal(ends(line), { status: 0, stdout: '/dev/console\r\n', stderr: '' });
+  }
+});
+
 it('an overlay, and the machine’s own OS', () => {
   using tree = copyTree(busyboxTree());
   sh('mkdir -p /var/tmp/lower /var/tmp/upper && echo below > /var/tmp/lower/file');
