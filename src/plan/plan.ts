@@ -341,6 +341,8 @@ function machineName(directory: string, suffix: string): string {
   const source = directory === '/' ? hostName() : splitPath(directory).name;
   const labels = source
     .replace(/[^a-zA-Z0-9.-]/g, '')
+    // As systemd-nspawn does it, whose names for network interfaces depend on the machine's.
+    .replace(/-\.+/g, '-')
     .split('.')
     .map(label => label.replace(/^-+|-+$/g, ''));
   const name = labels
