@@ -4,6 +4,7 @@ import { BECOME_INIT_CALL } from '../../syscalls/agent/arena.ts';
 import { type Call, call, resultOf } from '../../syscalls/call.ts';
 import { AT, LAST_FD, O, PER, SECCOMP_SET_MODE_FILTER, TIOC } from '../../syscalls/constants.ts';
 import { errnoByNumber, errnoNumber } from '../../syscalls/errno.ts';
+import { F_DUPFD_CLOEXEC } from '../../syscalls/fd.ts';
 import { hostArchitecture } from '../../syscalls/machine.ts';
 import {
   ALL_SIGNALS,
@@ -136,21 +137,22 @@ export function runPayload(agent: Agent, prepared: PreparedPayload, user: User):
 /** Puts the streams on 0 to 2 and `passed` on 3 and up, and closes everything else but the control socket. */
 export function streamCalls(streams: Streams, passed: readonly number[] = [], control = FIRST_PASSED): Call[] {
   const first = FIRST_PASSED + passed.length;
-  const passAndClose = [
-    ...passed.map((fd, i) => call('dup3', fd, FIRST_PASSED + i, 0)),
+  const pass = passed.map((fd, i) => call('dup3', fd, FIRST_PASSED + i, 0));
+  const closeOthers = [
     ...(first < control ? [call('close_range', first, control - 1, 0)] : []),
     call('close_range', control + 1, LAST_FD, 0),
   ];
   if (streams === 'console') {
     const open = call('openat', AT.FDCWD, '/dev/console', O.RDWR | O.NOCTTY | O.CLOEXEC, 0);
-    return [
-      ...passAndClose,
-      open,
-      ...[0, 1, 2].map(fd => call('dup3', resultOf(open), fd, 0)),
-      call('close', resultOf(open)),
-    ];
+    // It may have got one of the three numbers itself.
+    const beyond = call('fcntl', resultOf(open), F_DUPFD_CLOEXEC, first);
+    return [...pass, open, beyond, ...[0, 1, 2].map(fd => call('dup3', resultOf(beyond), fd, 0)), ...closeOthers];
   }
-  return [...streams.flatMap((stream, fd) => (stream === fd ? [] : [call('dup3', stream, fd, 0)])), ...passAndClose];
+  return [
+    ...streams.flatMap((stream, fd) => (stream === fd ? [] : [call('dup3', stream, fd, 0)])),
+    ...pass,
+    ...closeOthers,
+  ];
 }
 
 const session = (streams: Streams): Call[] => [
