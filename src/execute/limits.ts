@@ -2,6 +2,7 @@
 import process from 'node:process';
 import type { Call } from '../../syscalls/call.ts';
 import { getRlimit, type LimitValue, setRlimit } from '../../syscalls/process.ts';
+import { readHostFile } from '../host.ts';
 import type { Rlimit } from '../options.ts';
 import type { Piece } from './attempt.ts';
 
@@ -30,30 +31,38 @@ const LIMITS: Readonly<Record<string, Limit>> = {
 
 const lower = (a: LimitValue, b: LimitValue): LimitValue => (a === 'infinity' ? b : b === 'infinity' || a < b ? a : b);
 
-/**
- * The calls that set all limits of the caller, or of a process: those asked for must succeed; a default is only raised
- * as far as we may.
- */
+/** The calls that set all limits of the caller, or of a process: numbers that are asked for must be possible. */
 export function limitPieces(asked: readonly Rlimit[], pid = 0): Piece[] {
   return Object.entries(LIMITS).map(([name, limit]) => {
     const wanted = asked.find(rlimit => rlimit.name === name);
     return {
       doing: `setting the resource limit ${name}${wanted ? ` to ${wanted.soft}:${wanted.hard}` : ''}`,
-      calls: wanted ? [setRlimit(limit.number, wanted.soft, wanted.hard, pid)] : defaultLimit(limit, pid),
+      calls: wanted ? askedLimit(limit.number, wanted, pid) : defaultLimit(limit, pid),
     };
   });
 }
 
+/** None is as high a limit as there may be: of open files, the kernel takes only as many as it can count. */
+function askedLimit(number: number, { name, soft, hard }: Rlimit, pid: number): Call[] {
+  if (hard !== 'infinity') return [setRlimit(number, soft, hard, pid)];
+  const most = name === 'NOFILE' ? BigInt(readHostFile('/proc/sys/fs/nr_open').toString().trim()) : hard;
+  return highestLimit(number, lower(soft, most), most, pid);
+}
+
 function defaultLimit(limit: Limit, pid: number): Call[] {
-  const current = getRlimit(0, limit.number);
   // Only root may ask about the first process.
   if ('ofInit' in limit && process.geteuid!() !== 0) return [];
   const { soft, hard } = 'ofInit' in limit ? getRlimit(INIT, limit.number) : limit;
+  return highestLimit(limit.number, soft, hard, pid);
+}
+
+/** Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is. */
+function highestLimit(number: number, soft: LimitValue, hard: LimitValue, pid: number): Call[] {
+  const current = getRlimit(0, number);
   if (current.soft === soft && current.hard === hard) return [];
-  // Raising a hard limit takes CAP_SYS_RESOURCE, which even root may lack: then it stays where it is.
   const possible = lower(hard, current.hard);
-  const lowered = setRlimit(limit.number, lower(soft, possible), possible, pid);
-  return possible === hard ? [lowered] : [lowered, { ...setRlimit(limit.number, soft, hard, pid), allow: ['EPERM'] }];
+  const lowered = setRlimit(number, lower(soft, possible), possible, pid);
+  return possible === hard ? [lowered] : [lowered, { ...setRlimit(number, soft, hard, pid), allow: ['EPERM'] }];
 }
 
 const INIT = 1;
