@@ -23,7 +23,7 @@ export function customMounts(options: ContainerOptions, tree: Tree): PlanPart {
   for (const bind of [...binds.filter(({ readOnly }) => !readOnly), ...binds.filter(({ readOnly }) => readOnly)]) {
     const object = add(part, bindObject(bind));
     const idmap = bind.source === '' ? undefined : bind.idmap;
-    part.steps.push(must({ do: 'bind', object, path: bind.destination, ...(idmap && { idmap }) }));
+    part.steps.push(must({ do: 'bind', object, path: withoutSlash(bind.destination), ...(idmap && { idmap }) }));
   }
   part.steps.push(...(options.tmpfs ?? []).map(tmpfsStep));
   for (const overlay of options.overlays ?? []) addOverlay(part, overlay, tree);
@@ -40,6 +40,9 @@ function refuseRoot({ binds = [], tmpfs = [], overlays = [], inaccessible = [] }
     "a mount can't be made over the root directory of the container; use --directory= or --volatile=",
   );
 }
+
+/** A file can be mounted, and made to mount on, only where the path has no slash at its end. */
+const withoutSlash = (path: string): string => path.replace(/\/+$/, '');
 
 /** Adds a host object under a key of its own, and returns the key. */
 function add({ hostObjects }: PlanPart, object: HostObject): string {
@@ -72,7 +75,7 @@ function addOverlay(part: PlanPart, { lower, upper, destination }: Overlay, tree
       ...(upper !== undefined && { upper: upperLayer(part, upper, tree) }),
     }),
   );
-  part.steps.push(must({ do: 'bind', object: overlay, path: destination }));
+  part.steps.push(must({ do: 'bind', object: overlay, path: withoutSlash(destination) }));
 }
 
 /**

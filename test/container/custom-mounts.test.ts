@@ -44,6 +44,13 @@ check('a bind shows a directory of the host, to read and write', async () => {
   assert.ok(existsSync(join(host.path, 'lower/x')));
 });
 
+check('a slash at the end of a place is nothing to a file', async () => {
+  using host = hostFiles();
+  using copy = copyTree(busyboxTree());
+  const options = { directory: copy.path, ...bind(`${host.path}/file`, '/made/file//') };
+  assert.is(await shell('cat /made/file', options), 'a file');
+});
+
 check('a read-only bind is that, with everything below it', async () => {
   using host = hostFiles();
   const { stdout, stderr } = await run({
