@@ -26,6 +26,7 @@ import { parseOwnership, parsePrivateUsers } from './users.ts';
 
 /** Options that can't go together, and what to say of them. */
 const conflicts: readonly [(o: ContainerOptions) => unknown, string][] = [
+  [o => !o.boot && o.command?.[0] === '', 'the command to run is an empty word'],
   [o => o.boot && o.asPid2, '--boot and --as-pid2 may not be combined'],
   [o => o.boot && o.shareSystem, '--boot and --share-system may not be combined'],
   [o => o.asPid2 && o.shareSystem, '--as-pid2 and --share-system may not be combined'],

@@ -18,6 +18,7 @@ function complaint(options: ContainerOptions): string {
 }
 
 const conflicts: [options: ContainerOptions, line: string][] = [
+  [{ command: ['', 'ls'] }, 'the command to run is an empty word'],
   [{ boot: true, asPid2: true }, '--boot and --as-pid2 may not be combined'],
   [{ boot: true, shareSystem: true }, '--boot and --share-system may not be combined'],
   [{ asPid2: true, shareSystem: true }, '--as-pid2 and --share-system may not be combined'],
@@ -66,6 +67,8 @@ const fine: ContainerOptions[] = [
   { privateUsers: 'no', shareSystem: true },
   { privateUsers: { base: 65536, count: 1 }, usersOwnership: 'map', readOnly: true, volatile: 'no' },
   { boot: true, ambientCapabilities: [] },
+  { boot: true, command: [''] },
+  { command: ['ls', ''] },
   { ambientCapabilities: ['CAP_BPF'], capabilities: ['all'] },
 ];
 
