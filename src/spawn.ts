@@ -25,7 +25,7 @@ import type { Progress } from './users/shift-tree.ts';
 /**
  * What the payload has for standard streams. 'pipe': three pipes, which are the container's streams. 'pty': a pseudo
  * terminal, which is also /dev/console; its output is `stdout`. 'inherit': this process's own. Or three descriptors
- * of this process, or the slave of a pseudo terminal that the caller looks after.
+ * of this process, or a pseudo terminal that the caller looks after, for root's containers with the devpts that it is in.
  */
 export type Stdio = 'pipe' | 'pty' | 'inherit' | readonly [number, number, number] | Terminal;
 

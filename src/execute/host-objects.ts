@@ -47,7 +47,7 @@ export function openHostObject(
     case 'file system':
       return image!.mount(object);
     case 'console':
-      if (!terminal?.devpts) throw new Error('there is no pseudo terminal');
+      if (!terminal?.devpts) throw new Error('the file system that it is in was not given');
       return duplicate(terminal.devpts.fd);
     case 'notify socket':
       if (!notifySocket) throw new Error('nobody listens');

@@ -90,8 +90,9 @@ const user: Kind = (name, value) =>
   (isObject(value) ? record({ uid: number, gid: number }, { name: text, home: text }) : text)(name, value);
 const privateUsers: Kind = (name, value) =>
   isObject(value) ? record({ base: number, count: number })(name, value) : word(parsePrivateUsers)(name, value);
+const open = thing({ fd: descriptor });
 const stdio: Kind = (name, value) => {
-  if (isObject(value)) thing({ console: thing({ fd: descriptor }) })(name, value);
+  if (isObject(value)) thing({ console: open }, { devpts: open })(name, value);
   else if (Array.isArray(value) && value.length === 3) list(descriptor)(name, value);
   else kind("'pipe', 'pty', 'inherit' or three descriptors", each => STREAMS.includes(each))(name, value);
 };
