@@ -166,7 +166,7 @@ export async function spawnOn(
   using failed = new DisposableStack();
   const socket = makeNotifySocket && failed.use(makeNotifySocket());
 
-  using connected = await connect(stdio);
+  using connected = await connect(stdio, options.selinuxApifsContext);
   const { pid, pidfd, resources, unit, released, usage } = await startContainer(plan, {
     log: logger,
     progress,

@@ -102,7 +102,7 @@ async function runOnce(
   { mode, status, log, manager, listenFds, quiet }: Surroundings,
 ): Promise<Named> {
   using opened = new DisposableStack();
-  const pty = mode === 'pipe' ? undefined : opened.use(openOwnPty());
+  const pty = mode === 'pipe' ? undefined : opened.use(openOwnPty(root.options.selinuxApifsContext));
   // Now, for forwarding starts only when the payload already runs and may have looked at the size.
   if (pty && mode !== 'passive') opened.use(followWindowSize(pty.master.fd, 1));
   const stdio: Stdio = pty?.terminal ?? 'inherit';

@@ -35,9 +35,9 @@ export function connectPipes(): Connected {
   };
 }
 
-export function connectPty(): Connected {
+export function connectPty(label: string | undefined): Connected {
   using made = new DisposableStack();
-  const { master, terminal } = made.use(openOwnPty());
+  const { master, terminal } = made.use(openOwnPty(label));
   // Now, for nothing may fail once the payload runs.
   const keys = made.use(duplicate(master.fd));
   const ours = made.move();

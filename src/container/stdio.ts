@@ -17,12 +17,15 @@ export interface Connected extends Disposable {
   resize(columns: number, rows: number): void;
 }
 
-/** Makes the connections that were asked for; node's streams are loaded only for those that have some. */
-export async function connect(stdio: Stdio): Promise<Connected> {
+/**
+ * Makes the connections that were asked for; node's streams are loaded only for those that have some. `label` as for
+ * openOwnPty().
+ */
+export async function connect(stdio: Stdio, label?: string): Promise<Connected> {
   if (stdio === 'inherit') return connectGiven([0, 1, 2]);
   if (typeof stdio !== 'string') return connectGiven(stdio);
   const { connectPipes, connectPty } = await import('./stdio-streams.ts');
-  return stdio === 'pipe' ? connectPipes() : connectPty();
+  return stdio === 'pipe' ? connectPipes() : connectPty(label);
 }
 
 const NO_STREAMS = { stdin: null, stdout: null, stderr: null };

@@ -66,7 +66,7 @@ const readOnly: ContainerOptions = {
 
 /** Starts a plan on a pseudo terminal; resolves to the error's message. */
 async function errorOf(plan: Plan): Promise<string> {
-  using pty = openOwnPty();
+  using pty = openOwnPty(undefined);
   const streams = pty.terminal;
   const none = () => Promise.reject(new Error('none'));
   const started = await startContainer(plan, { log: silentLogger, streams, runInTree: none }).catch(

@@ -49,6 +49,14 @@ it('file systems in memory and terminals have the label of -L', () => {
   for (const each of ['/dev', '/dev/pts', '/run']) assert.ok(real.includes(each), `${each} is not in ${real}`);
 });
 
+it('so has the terminal', () => {
+  const show = `sh -c 'grep -c " /dev/console .*context=.*tmpfs_t" /proc/self/mountinfo'`;
+  const on = (options: string) =>
+    `-D ${busyboxTree()} --read-only ${OPTIONS} --console=read-only ${options} -- ${show}`;
+  assert.is(sh(`nspawn ${on(`-L ${FILES}`)} </dev/null`), '1\r');
+  assert.is(ends(`nspawn ${on('')} </dev/null`).stdout, '0\r\n');
+});
+
 it('an empty root has it, too', () => {
   const run = `nspawn -D / --volatile=yes ${OPTIONS} -L ${FILES} -- ${LABELLED} </dev/null`;
   assert.match(sh(run), /^\/$/m);
