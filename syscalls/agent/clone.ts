@@ -11,7 +11,7 @@ import { dieWithParent, killAndReap, setSignalMask } from '../process.ts';
 import { callCode, memoryAt, perform, SyscallError, syscall, trace } from '../syscall.ts';
 import type { AgentOptions } from './agent.ts';
 import { ARENA_ADDRESS, ARENA_FD, BATCH, CONTROL_FD, HEADER, OP } from './layout.ts';
-import { agentExecutable, loadStub } from './program.ts';
+import { loadPrograms } from './program.ts';
 
 /** Offsets in struct clone_args, linux/sched.h */
 const CLONE_ARGS = {
@@ -62,14 +62,14 @@ const PAGE = 4096;
 
 /** Clones an agent that has the given control socket and arena. Throws SyscallError. */
 export function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: number): Child {
-  const { code, stack } = loadStub();
+  const { agent, stub, stack } = loadPrograms();
   const calls = [
     ...(options.dieWithParent ? [dieWithParent] : []),
     // Off with close-on-exec.
     ...options.fds.map(fd => call('fcntl', fd, F.SETFD, 0)),
     call('dup3', controlFd, CONTROL_FD, 0),
     call('dup3', arenaFd, ARENA_FD, 0),
-    call('execveat', agentExecutable(), '', ['nspawn'], [], AT.EMPTY_PATH),
+    call('execveat', agent, '', ['nspawn'], [], AT.EMPTY_PATH),
   ];
   const pidfdAt = CLONE_ARGS.size;
   const batchAt = pidfdAt + 8;
@@ -103,7 +103,7 @@ export function cloneAgent(options: AgentOptions, controlFd: number, arenaFd: nu
   }
 
   perform(blockStops);
-  const pid = callCode(code, BigInt(address), BigInt(CLONE_ARGS.size), BigInt(address + batchAt));
+  const pid = callCode(stub, BigInt(address), BigInt(CLONE_ARGS.size), BigInt(address + batchAt));
   perform(setSignalMask(maskBefore));
   trace.sink?.('nspawn', call('clone3', flags), pid);
   if (pid < 0) throw new SyscallError(call('clone3', flags), errnoByNumber(-pid));

@@ -2,46 +2,44 @@
 import { call } from '../call.ts';
 import { F, F_SEAL, MAP, MFD, PROT } from '../constants.ts';
 import { owned, passableFd } from '../fd.ts';
-import { memoryAt, perform, SyscallError, syscall } from '../syscall.ts';
+import { perform, SyscallError, syscall } from '../syscall.ts';
 import { agentElf, stubCode } from './machine-code.ts';
 
-const PAGE = 4096;
 /** What the child of clone3 has for a stack; it never uses it, but a signal frame would. */
 const STACK_SIZE = 16384;
+/** The stub begins at a multiple of so many bytes, as functions do: https://gitlab.com/x86-psABIs/x86-64-ABI */
+const ALIGNMENT = 16;
 
-export interface Stub {
+export interface Programs {
+  /** A descriptor of the agent's executable. */
+  agent: number;
   /** Address of the stub's code. */
-  code: bigint;
+  stub: bigint;
   stack: { address: bigint; size: number };
 }
 
-let stub: Stub | undefined;
-let agentFd: number | undefined;
+let programs: Programs | undefined;
 
-/** The stub in executable memory. Throws SyscallError. */
-export function loadStub(): Stub {
-  if (stub) return stub;
-  // The code is written before the page turns executable: never both at once.
-  const map = (size: number) =>
-    BigInt(syscall('mmap', 0, size, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0));
-  const address = map(PAGE);
-  memoryAt(address, PAGE).set(stubCode());
-  syscall('mprotect', address, PAGE, PROT.READ | PROT.EXEC);
-  stub = { code: address, stack: { address: map(STACK_SIZE), size: STACK_SIZE } };
-  return stub;
-}
-
-/** The agent's executable as a sealed memfd. Throws an Error that says what forbids it. */
-export function agentExecutable(): number {
-  if (agentFd !== undefined) return agentFd;
+/**
+ * The agent as a sealed memfd, and the stub, which is behind it in that: where SELinux forbids to execute memory that was
+ * written to (execmem), this process may still execute a file's. Throws an Error that says what forbids it.
+ */
+export function loadPrograms(): Programs {
+  if (programs) return programs;
   using undo = new DisposableStack();
   const { fd } = undo.use(owned(passableFd(executableMemfd())));
-  const elf = agentElf();
-  syscall('write', fd, elf, elf.length);
+  const [elf, code] = [agentElf(), stubCode()];
+  const codeAt = Math.ceil(elf.length / ALIGNMENT) * ALIGNMENT;
+  const file = new Uint8Array(codeAt + code.length);
+  file.set(elf);
+  file.set(code, codeAt);
+  syscall('write', fd, file, file.length);
   syscall('fcntl', fd, F.ADD_SEALS, F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE);
+  const mapped = syscall('mmap', 0, file.length, PROT.READ | PROT.EXEC, MAP.PRIVATE, fd, 0);
+  const stack = syscall('mmap', 0, STACK_SIZE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+  programs = { agent: fd, stub: BigInt(mapped + codeAt), stack: { address: BigInt(stack), size: STACK_SIZE } };
   undo.move();
-  agentFd = fd;
-  return fd;
+  return programs;
 }
 
 function executableMemfd(): number {

@@ -1,4 +1,4 @@
-/** Labels of SELinux on a host that has it, in permissive mode: -Z and -L, beside systemd-nspawn. */
+/** Labels of SELinux on a host that has it, in permissive mode: -Z and -L, beside systemd-nspawn. And once it is enforced. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { busyboxTree } from '../../support/tree.ts';
@@ -60,6 +60,14 @@ it('so has the terminal', () => {
 it('an empty root has it, too', () => {
   const run = `nspawn -D / --volatile=yes ${OPTIONS} -L ${FILES} -- ${LABELLED} </dev/null`;
   assert.match(sh(run), /^\/$/m);
+});
+
+it('where the policy is enforced, memory that was written to is not executed', () => {
+  for (const options of ['', '-U --console=read-only', '--private-network -a']) {
+    const run = `runcon unconfined_u:unconfined_r:unconfined_t:s0 nspawn ${on(options, 'id -u')}`;
+    assert.is(sh(`setenforce 1; ${run}; status=$?; setenforce 0; exit $status`).trim(), '0');
+  }
+  assert.match(sh('journalctl -k -o cat'), /avc: +denied +{ execmem }/, 'it is not forbidden here');
 });
 
 it('labels that the policy does not know are refused', () => {
