@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { mayWrite } from '../../src/host.ts';
 import { cgroupDirectory, hierarchiesOf, isUnified } from '../../src/plan/cgroups.ts';
 import { nspawn, startNspawn } from '../cli/support.ts';
 import { eventually } from '../console/support.ts';
@@ -13,7 +14,8 @@ import { busybox } from '../support/tree.ts';
 import { GID, ordinaryUser, SUBORDINATE, subordinateIds, UID, userNamespaces } from './support.ts';
 
 const unified = hierarchiesOf('self').find(isUnified);
-const cgroup2: Need = () => (unified ? undefined : 'there is no cgroup v2');
+const cgroup2: Need = () =>
+  unified && mayWrite(cgroupDirectory(unified)) ? undefined : 'there is no cgroup v2 that can be written to';
 const it = needs([root, busybox, tool('setpriv'), tool('newuidmap'), userNamespaces, subordinateIds, cgroup2]);
 
 /** What systemd does with its units. */
