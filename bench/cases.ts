@@ -1,6 +1,6 @@
 /** What is compared: a table to add rows to. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -38,7 +38,21 @@ const NSPAWN = ['dist/nspawn', '--register=no', '--keep-unit', '-q'];
 const USERS = ['--private-users=655360', '--private-users-ownership=map'];
 
 /** An ordinary user, who may look at the tree. */
-const ORDINARY = ['setpriv', '--reuid=73210', '--regid=73211', '--clear-groups', 'env', 'HOME=/nonexistent'];
+const ORDINARY = { uid: 73210, gid: 73211 };
+const runtimeOf = (scratch: string): string => join(scratch, 'runtime');
+
+/** The words that run a program as that user. */
+const ordinary = (scratch: string): string[] => [
+  ...['setpriv', `--reuid=${ORDINARY.uid}`, `--regid=${ORDINARY.gid}`, '--clear-groups'],
+  ...['env', 'HOME=/nonexistent', `XDG_RUNTIME_DIR=${runtimeOf(scratch)}`],
+];
+
+/** Makes the directory where nspawn writes down that user's containers, so that it goes with `scratch`. */
+export function makeRuntime(scratch: string): void {
+  chmodSync(scratch, 0o711);
+  mkdirSync(runtimeOf(scratch));
+  chownSync(runtimeOf(scratch), ORDINARY.uid, ORDINARY.gid);
+}
 
 /** All with /bin/true in `root`, or an image of it, in fresh mount, uts, ipc and pid namespaces. */
 const containers = (root: string, scratch: string): Case[] => [
@@ -65,7 +79,7 @@ const containers = (root: string, scratch: string): Case[] => [
   {
     name: 'nspawn, without root',
     tool: 'dist/nspawn',
-    command: [...ORDINARY, 'dist/nspawn', '-q', '-D', root, '--read-only', '/bin/true'],
+    command: [...ordinary(scratch), 'dist/nspawn', '-q', '-D', root, '--read-only', '/bin/true'],
   },
   { name: 'nspawn, the library', held: 0 },
   { name: 'nspawn, the library, with users of its own', held: 0, way: 'users' },
@@ -81,12 +95,12 @@ const containers = (root: string, scratch: string): Case[] => [
     command: ['systemd-nspawn', '--register=no', '--keep-unit', '-q', '-D', root, ...USERS, '/bin/true'],
   },
   { name: 'nspawn, the library, sandbox()', held: 0, way: 'sandbox' },
-  { name: 'nspawn, the library, sandbox() without root', held: 0, way: 'sandbox', as: ORDINARY },
+  { name: 'nspawn, the library, sandbox() without root', held: 0, way: 'sandbox', as: ordinary(scratch) },
   {
     name: 'bubblewrap, without root',
     tool: 'bwrap',
     command: [
-      ...[...ORDINARY, 'bwrap', '--unshare-user', '--uid', '0', '--gid', '0', '--ro-bind', root, '/'],
+      ...[...ordinary(scratch), 'bwrap', '--unshare-user', '--uid', '0', '--gid', '0', '--ro-bind', root, '/'],
       ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/run', '--tmpfs', '/tmp'],
       ...['--unshare-uts', '--unshare-ipc', '--unshare-pid', '--hostname', 'bench', '/bin/true'],
     ],

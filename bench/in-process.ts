@@ -1,7 +1,7 @@
 /**
- * The library as an embedding program has it that has run for a while: `bun in-process.ts ROOT HELD WAY`. Holds HELD bytes,
- * and for each line on its standard input runs /bin/true in ROOT in one of WAYS, and prints the nanoseconds until it is
- * reaped.
+ * The library as an embedding program has it that has run for a while: `bun in-process.ts ROOT HELD WAY`. Holds HELD
+ * bytes, and for each line on its standard input runs /bin/true in ROOT in one of WAYS, and prints the nanoseconds
+ * until it is reaped.
  */
 import { openSync } from 'node:fs';
 import process from 'node:process';

@@ -44,8 +44,8 @@ const PATIENCE = 'SYSTEMD_BUS_TIMEOUT=300';
 /** Seconds that a file's processes may stay after itself. */
 const LINGERING = 5;
 
-/** Leaders of the test files, and of the virtual machine, that run now. */
-const running = new Set<number>();
+/** What ends each test file and the virtual machine that run now, with all that is made for them. */
+const running = new Set<() => void>();
 
 function testFiles(directory: string, filters: string[]): string[] {
   const files = globSync('**/*.test.ts', { cwd: directory }).map(file => join(directory, file));
@@ -85,7 +85,8 @@ async function runInVm(machine: string, files: string[], limit: number, done: (o
     const patience = `systemctl set-environment ${PATIENCE}; export ${PATIENCE}`;
     const runner = `node_modules/.bin/bun scripts/test.ts --json --limit=${limit * SLOWER_IN_VM} ${files.join(' ')}`;
     using vm = startVm(`${patience}; exec ${runner} </dev/null`, machine, LONGEST_IN_VM);
-    running.add(vm.pid);
+    const end = () => vm[Symbol.dispose]();
+    running.add(end);
     for await (const line of createInterface({ input: vm.stdout })) {
       if (!line.startsWith('{')) console.log(line);
       else {
@@ -95,7 +96,7 @@ async function runInVm(machine: string, files: string[], limit: number, done: (o
       }
     }
     await vm.ended;
-    running.delete(vm.pid);
+    running.delete(end);
   } catch (error) {
     console.log((error as Error).message);
     [fault = ''] = (error as Error).message.split('\n');
@@ -109,7 +110,8 @@ function run(file: string, limit: number): Promise<Outcome> {
   // Detached: it leads a session and a process group, by which what it leaves behind is found.
   const child = spawn(process.execPath, [file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const leader = child.pid!;
-  running.add(leader);
+  const end = () => killTree(leader);
+  running.add(end);
 
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => (output += text));
@@ -131,7 +133,7 @@ function run(file: string, limit: number): Promise<Outcome> {
   });
   child.on('close', () => {
     clearTimeout(timer);
-    running.delete(leader);
+    running.delete(end);
     resolve(count(file, output, fault));
   });
   return promise;
@@ -178,7 +180,7 @@ const { values, positionals } = parseArgs({
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    running.forEach(killTree);
+    for (const end of running) end();
     process.exit(1);
   });
 }

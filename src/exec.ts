@@ -7,7 +7,7 @@ import { type JoinOptions, joinContainer } from './container/join.ts';
 import { containerNamed } from './container/record.ts';
 import { connect } from './container/stdio.ts';
 import { ended } from './container/wait.ts';
-import { checkKill, checkSize } from './options/usage-error.ts';
+import { checkKill, checkSize } from './options/method-arguments.ts';
 import type { Stdio } from './spawn.ts';
 
 export interface ExecOptions extends JoinOptions {

@@ -3,9 +3,9 @@ import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { SIG } from '../syscalls/constants.ts';
 import { type Ending, type Reaped, signalProcess } from '../syscalls/process.ts';
-import type { Terminal } from './console/own-pty.ts';
 import { checkListenFds, type ListenFd } from './container/listen-fds.ts';
 import type { Notification } from './container/notifications.ts';
+import type { Terminal } from './container/own-pty.ts';
 import type { PreparedRoot } from './container/prepared-root.ts';
 import { listContainer } from './container/record.ts';
 import { runInTree } from './container/run-in-tree.ts';
@@ -16,7 +16,7 @@ import { completedBy, type Usage } from './container/usage.ts';
 import { ended, endedWithin } from './container/wait.ts';
 import { type Logger, silentLogger } from './log.ts';
 import { impliedOptions } from './options/implied.ts';
-import { checkKill, checkSize } from './options/usage-error.ts';
+import { checkKill, checkSize } from './options/method-arguments.ts';
 import type { ContainerOptions } from './options.ts';
 import { imageOf } from './plan/image.ts';
 import { planContainer } from './plan/plan.ts';
@@ -25,7 +25,8 @@ import type { Progress } from './users/shift-tree.ts';
 /**
  * What the payload has for standard streams. 'pipe': three pipes, which are the container's streams. 'pty': a pseudo
  * terminal, which is also /dev/console; its output is `stdout`. 'inherit': this process's own. Or three descriptors
- * of this process, or a pseudo terminal that the caller looks after, for root's containers with the devpts that it is in.
+ * of this process, or a pseudo terminal that the caller looks after: for root's containers with the devpts that it is
+ * alone in.
  */
 export type Stdio = 'pipe' | 'pty' | 'inherit' | readonly [number, number, number] | Terminal;
 

@@ -66,7 +66,7 @@ export function killAndReap(pidfd: number, seconds: number): void {
   if (readableWithin(pidfd, seconds)) wait(pidfd, W.NOHANG);
 }
 
-/** The same by a child's number, which is its own until it is reaped: without a descriptor, as there may be none left. */
+/** The same by a child's number, its own until it is reaped: without a descriptor, as there may be none left. */
 export function killAndReapChild(pid: number, seconds: number): void {
   perform(allowing(call('kill', pid, SIG.KILL), 'ESRCH'));
   const end = performance.now() + seconds * 1000;
@@ -135,8 +135,8 @@ export const ALL_SIGNALS = new Uint8Array(SIGSET_SIZE).fill(0xff);
 
 export const dieWithParent: Call = call('prctl', PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0);
 /**
- * Leaves the session and process group of this process, so that what a terminal sends to them (^C, ^Z, its end) is for this
- * process alone, which ends in their order what it has started.
+ * Leaves the session and process group of this process, so that what a terminal sends to them (^C, ^Z, its end) is for
+ * this process alone, which ends in their order what it has started.
  */
 export const leaveSession: Call = call('setsid');
 export const noNewPrivileges: Call = call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);

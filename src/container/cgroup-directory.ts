@@ -65,8 +65,8 @@ export const removeEmpty = (parent: number, name: string): Call[] =>
   [`${name}/${INNER}`, name].map(path => allowing(call('unlinkat', parent, path, AT.REMOVEDIR)));
 
 /**
- * Removes a cgroup, and those below it, once all that was killed in it is gone. Who is not root may need `makeOurs` for what
- * the container's users have made. Throws SyscallError when that takes too long.
+ * Removes a cgroup, and those below it, once all that was killed in it is gone. Who is not root may need `makeOurs` for
+ * what the container's users have made. Throws SyscallError when that takes too long.
  */
 export function remove(parent: number, name: string, list: List, makeOurs?: MakeOurs): void {
   const removed = removeEmpty(parent, name)

@@ -7,9 +7,9 @@
 import process from 'node:process';
 import { allowing, call } from '../../syscalls/call.ts';
 import { perform, SyscallError } from '../../syscalls/syscall.ts';
-import { hostHas, readHostFile, writeHostFile } from '../host.ts';
+import { readHostFile, writeHostFile } from '../host.ts';
 import type { Logger } from '../log.ts';
-import { type Hierarchy, isUnified } from '../plan/cgroups.ts';
+import { type Hierarchy, hasHostSystemd, isUnified, tryDelegation } from '../plan/cgroups.ts';
 import { whyMissing } from '../plan/limit-files.ts';
 
 /** Where the processes go that were in a cgroup which containers come below. systemd-nspawn calls it so, too. */
@@ -54,7 +54,7 @@ export function parentWith({ needed, wanted, isDelegated, isAskedFor }: Controll
   if (lacking !== undefined) throw new Error(`the cgroup ${parent} has no controller ${lacking}${whyLacking(lacking)}`);
   const available = missing(parent, all).filter(each => missing(parent, [each], 'cgroup.controllers').length === 0);
   try {
-    enable(parent, available, () => isDelegated || isMarked(parent) || (isAskedFor && !hostHas(SYSTEMD)));
+    enable(parent, available, () => isDelegated || isMarked(parent) || (isAskedFor && !hasHostSystemd()));
   } catch (error) {
     // What is only wanted is done without.
     if (missing(parent, needed).length > 0) throw error;
@@ -83,19 +83,14 @@ export function enable(cgroup: string, controllers: readonly string[], isOurs = 
       return;
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      if (error.code !== 'EBUSY') throw new Error(`${doing}: ${error.text} (${error.code})${hint()}`, { cause: error });
-      if (!isOurs()) throw new Error(`${doing}: it has processes in it, and is systemd's${hint()}`);
+      if (error.code !== 'EBUSY')
+        throw new Error(`${doing}: ${error.text} (${error.code}); ${tryDelegation()}`, { cause: error });
+      if (!isOurs()) throw new Error(`${doing}: it has processes in it, and is systemd's; ${tryDelegation()}`);
       if (tries > MOST_TRIES) throw new Error(`${doing}: processes in it keep coming`);
       moveAway(cgroup);
     }
   }
 }
-
-const hint = () =>
-  `; try systemd-run ${process.geteuid!() === 0 ? '' : '--user '}--scope --property=Delegate=yes nspawn …`;
-
-/** It is there if systemd is the host's init: sd_booted(3). */
-const SYSTEMD = '/run/systemd/system';
 
 /** Whether we may arrange what is in a cgroup: the system's systemd marks what it leaves to others. */
 function isMarked(cgroup: string): boolean {

@@ -101,8 +101,7 @@ export async function joinContainer(
   const cgroup = unified && passed.use(openDirectory(cgroupDirectory(unified))).fd;
   const console = 'console' in stdio ? passed.use(duplicate(stdio.console.fd)).fd : undefined;
   const streams = 'fds' in stdio ? stdio.fds : ([console!, console!, console!] as const);
-  const above = cgroup === undefined ? undefined : namespaceAbove(record.pid);
-  if (above) passed.use(above);
+  const above = passed.use(cgroup === undefined ? undefined : namespaceAbove(record.pid));
   const fds = [pidfd, ...new Set(streams), ...(above ? [above.fd] : [])];
   using agent = explained(record.machine, () =>
     startAgent({ namespaces: 0n, fds, dieWithParent: true, ...(cgroup !== undefined && !above && { cgroup }) }),
@@ -144,8 +143,8 @@ export async function joinContainer(
 }
 
 /**
- * The user namespace that an ordinary user's container has its own in, where that isn't this process's. Its root has rights
- * over what is this user's and over what the container's users have made. Throws SyscallError.
+ * The user namespace that an ordinary user's container has its own in, where that isn't this process's. Its root has
+ * rights over what is this user's and over what the container's users have made. Throws SyscallError.
  */
 function namespaceAbove(pid: number): OwnedFd | undefined {
   if (process.geteuid!() === 0) return undefined;

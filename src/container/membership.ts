@@ -22,7 +22,7 @@ export interface Membership {
   readonly unit: HostUnit | undefined;
   /** Moves the container's first process into the cgroups in which it can't be born. Throws an Error. */
   adopt(agent: Agent): void;
-  /** Leaves them to the container's root, which such an agent of an ordinary user's is. Throws an Error. */
+  /** Leaves them to the container's root, by the agent outside of an ordinary user's container. Throws an Error. */
   giveBy(agent: Agent): void;
   /** Puts it on the list of machines, where there is one. Throws an Error. */
   register(agent: Agent): void;

@@ -45,7 +45,7 @@ export interface PayloadCgroups extends Disposable {
   adopt(agent: Agent): void;
   /** Lets this user of the host, root of the container, make cgroups below them. Throws SyscallError. */
   give(owner: number): void;
-  /** The same for an ordinary user, by an agent that is the container's root. Throws SyscallError, AgentDiedError. */
+  /** The same for an ordinary user, by an agent to whom that root is root. Throws SyscallError, AgentDiedError. */
   giveBy(agent: Agent): void;
   /** Holds the container to these devices. Throws SyscallError. */
   restrictDevices(rules: readonly DeviceRule[]): void;
@@ -66,7 +66,8 @@ const FOR_INIT = ['cpuset', 'cpu', 'io'];
 /**
  * Makes cgroups below this process's own, with the plan's limits. Disposing of them kills all in them and removes them;
  * if this process is killed, the janitor does, and the next run what an init has made below them. `isDelegated`: this
- * process's cgroup is known to be left to it; `makeOurs` as for remove(). Throws SyscallError, or an Error for a limit that can't be.
+ * process's cgroup is known to be left to it; `makeOurs` as for remove(). Throws SyscallError, or an Error for a limit
+ * that can't be.
  */
 export function makePayloadCgroups(
   { machine, cgroups, limits, payload }: Plan,

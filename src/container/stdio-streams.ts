@@ -4,9 +4,9 @@ import { O } from '../../syscalls/constants.ts';
 import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts';
 import { syscall } from '../../syscalls/syscall.ts';
 import { setWindowSize } from '../../syscalls/tty.ts';
-import { openOwnPty } from '../console/own-pty.ts';
 import { type FdReadable, readableFrom } from '../streams/readable.ts';
 import { writableTo } from '../streams/writable.ts';
+import { openOwnPty } from './own-pty.ts';
 import type { Connected } from './stdio.ts';
 
 export function connectPipes(): Connected {

@@ -5,8 +5,8 @@ import { duplicate, type OwnedFd, owned, passableFd } from '../../syscalls/fd.ts
 import { mountFileSystem } from '../../syscalls/file-system.ts';
 import { cloneTree, setMountAttributes } from '../../syscalls/mount.ts';
 import { perform, syscall } from '../../syscalls/syscall.ts';
-import type { Terminal } from '../console/own-pty.ts';
 import type { EphemeralRoot } from '../container/ephemeral.ts';
+import type { Terminal } from '../container/own-pty.ts';
 import type { OpenImage } from '../image/open.ts';
 import type { HostObject } from '../plan/steps.ts';
 import type { RootView } from '../root-view.ts';

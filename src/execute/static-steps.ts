@@ -190,7 +190,7 @@ export const STATIC_STEPS: { [K in StaticAction['do']]: Prepare<Extract<StaticAc
     return { calls: [source, copy, protect, attachMount(copy, source)] };
   },
 
-  // Before Linux 6.15 only of a mount that is attached, and in its own mount namespace, one of a single file can be made.
+  // Before Linux 6.15 a mount of one file can be made only of one that is attached, in its own mount namespace.
   'take console'(_, fds) {
     const devpts = fds.get(CONSOLE)!;
     const place = call('openat', AT.FDCWD, BESIDE, O.PATH | O.DIRECTORY | O.CLOEXEC, 0);

@@ -26,7 +26,7 @@ const names = [
 
 /** The real-time signals that the C library leaves to programs; it keeps 32 and 33 for itself: see signal(7). */
 const SIGRTMIN = 34;
-const SIGRTMAX = 64;
+export const SIGRTMAX = 64;
 
 /** Number of a signal that is written `SIGTERM`, `TERM`, `RTMIN+3`, `SIGRTMAX-1` or `15`. Throws ValueError. */
 export function parseSignal(text: string): number {

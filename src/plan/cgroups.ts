@@ -3,9 +3,10 @@
  * See cgroup_namespaces(7). What a systemd inside manages can be written to: cgroup v2, and the hierarchy of version 1
  * that is named systemd.
  */
+import process from 'node:process';
 import { MOUNT_ATTR } from '../../syscalls/constants.ts';
 import type { MountOption } from '../../syscalls/mount.ts';
-import { readHostFile, readIfThere } from '../host.ts';
+import { hostHas, readHostFile, readIfThere } from '../host.ts';
 import { must, type Step } from './steps.ts';
 import { unescapePath } from './submounts.ts';
 
@@ -20,6 +21,12 @@ export interface Hierarchy {
   /** The process's cgroup, from the hierarchy's root. */
   path: string;
 }
+
+/** Whether systemd is the host's init, and so looks after its cgroups: sd_booted(3). */
+export const hasHostSystemd = (): boolean => hostHas('/run/systemd/system');
+/** How to run nspawn in a cgroup that systemd leaves to it. */
+export const tryDelegation = (): string =>
+  `try systemd-run ${process.geteuid!() === 0 ? '' : '--user '}--scope --property=Delegate=yes nspawn …`;
 
 const UNIFIED = '';
 const SYSTEMD = 'name=systemd';

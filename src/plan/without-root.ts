@@ -5,7 +5,7 @@
  */
 import process from 'node:process';
 import type { IdRange } from '../../syscalls/idmap.ts';
-import { hostHas, hostStatus, mayWrite, readHostFile } from '../host.ts';
+import { hostStatus, mayWrite, readHostFile } from '../host.ts';
 import { LimitError } from '../limit-error.ts';
 import { hasInterfaces } from '../options/check.ts';
 import { UsageError } from '../options/usage-error.ts';
@@ -13,7 +13,7 @@ import { USUAL_COUNT } from '../options/users.ts';
 import type { ContainerOptions } from '../options.ts';
 import { viewRoot } from '../root-view.ts';
 import { hasHelpers, ownSubordinates, type Subordinate } from '../users/subordinate.ts';
-import { cgroupDirectory, isManaged } from './cgroups.ts';
+import { cgroupDirectory, hasHostSystemd, isManaged, tryDelegation } from './cgroups.ts';
 import {
   isInRoot,
   isOnlyCounted,
@@ -144,8 +144,8 @@ export async function planWithoutRoot(plan: Plan): Promise<Plan> {
 const CGROUPS = '/sys/fs/cgroup';
 
 const whatGivesCgroups = (): string =>
-  hostHas('/run/systemd/system')
-    ? 'try systemd-run --user --scope --property=Delegate=yes nspawn …'
+  hasHostSystemd()
+    ? tryDelegation()
     : 'it takes a cgroup that root has given to this user: cgroups(7), "Cgroups delegation"';
 
 const noCgroups = (): string =>

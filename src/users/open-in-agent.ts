@@ -81,7 +81,7 @@ function openingOf(object: HostObject, { root, ephemeral, terminal }: OriginsInA
 
 /** The terminal of this user, which is root's of the agent's namespace from then on. */
 function consoleOf(slave: number): Opening {
-  // Of the terminals' group no user namespace of this user's has a number, and what it can't name, its root can't give away.
+  // No user namespace of this user's has a number for the terminals' group, and root gives away only what it can name.
   syscall('fchown', slave, KEEP, process.getegid!());
   // By its name: what this process has open is of other mounts than the agent's.
   const { calls, made } = copyOf(AT.FDCWD, readLink(`/proc/self/fd/${slave}`)!);

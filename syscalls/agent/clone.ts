@@ -43,9 +43,9 @@ const SIZE_OF_STRINGS = 256;
 const LONGEST_EXIT = 5;
 
 /**
- * SIGTSTP, SIGTTIN and SIGTTOU of asm-generic/signal.h. A child that ^Z at a terminal stops before it has memory of its own
- * would hold this process, which can't be stopped then, until somebody lets it go on. It keeps them blocked: what an agent
- * becomes sets its own mask.
+ * SIGTSTP, SIGTTIN and SIGTTOU of asm-generic/signal.h. A child that ^Z at a terminal stops before it has memory of its
+ * own would hold this process, which can't be stopped then, until somebody lets it go on. It keeps them blocked: what
+ * an agent becomes sets its own mask.
  */
 const STOPS = new Uint8Array(new BigUint64Array([(1n << 19n) | (1n << 20n) | (1n << 21n)]).buffer);
 const maskBefore = new Uint8Array(STOPS.length);

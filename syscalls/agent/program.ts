@@ -21,8 +21,8 @@ export interface Programs {
 let programs: Programs | undefined;
 
 /**
- * The agent as a sealed memfd, and the stub, which is behind it in that: where SELinux forbids to execute memory that was
- * written to (execmem), this process may still execute a file's. Throws an Error that says what forbids it.
+ * The agent as a sealed memfd, and the stub, which is behind it in that: where SELinux forbids to execute memory that
+ * was written to (execmem), this process may still execute a file's. Throws an Error that says what forbids it.
  */
 export function loadPrograms(): Programs {
   if (programs) return programs;

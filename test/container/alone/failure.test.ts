@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openOwnPty } from '../../../src/console/own-pty.ts';
+import { openOwnPty } from '../../../src/container/own-pty.ts';
 import { startContainer } from '../../../src/container/start.ts';
 import { ended } from '../../../src/container/wait.ts';
 import type { ContainerOptions } from '../../../src/index.ts';

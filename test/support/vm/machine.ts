@@ -22,8 +22,6 @@ export const MACHINES: Record<string, readonly string[]> = {
 const FAST = ['mitigations=off', 'no5lvl', 'nokaslr', 'tsc=reliable', 'edd=off'];
 
 export interface Vm extends Disposable {
-  /** It leads a session. */
-  pid: number;
   /** The command's standard streams: what it gets, and what it prints. */
   stdin: NodeJS.WritableStream;
   stdout: NodeJS.ReadableStream;
@@ -89,5 +87,5 @@ export function startVm(command: string, machine = 'cgroup2', seconds = 900): Vm
     throw new Error(`the virtual machine ${why}; its console:\n${lines.slice(-LINES_OF_CONSOLE).join('\n')}`);
   });
   const held = undo.move();
-  return { pid: child.pid!, stdin: child.stdin, stdout: child.stdout, ended, [Symbol.dispose]: () => held.dispose() };
+  return { stdin: child.stdin, stdout: child.stdout, ended, [Symbol.dispose]: () => held.dispose() };
 }

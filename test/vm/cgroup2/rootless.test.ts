@@ -1,4 +1,4 @@
-/** An ordinary user boots an OS, of which root is one of the user's subordinate ids, in a unit of the user's own manager. */
+/** An ordinary user boots an OS whose root is one of the user's subordinate ids, in a unit of the user's manager. */
 import { readdirSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

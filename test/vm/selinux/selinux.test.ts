@@ -1,4 +1,4 @@
-/** Labels of SELinux on a host that has it, in permissive mode: -Z and -L, beside systemd-nspawn. And once it is enforced. */
+/** Labels of SELinux on a host that has it, -Z and -L, beside systemd-nspawn; and starts where it is enforced. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { busyboxTree } from '../../support/tree.ts';

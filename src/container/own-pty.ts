@@ -7,7 +7,7 @@ import { openPty } from '../../syscalls/tty.ts';
 import { attempt } from '../execute/attempt.ts';
 import { hasSelinux } from '../plan/selinux.ts';
 
-/** The slave of a container's pseudo terminal, and the mount of devpts that it is alone in; without one it is the host's. */
+/** The slave of a container's pseudo terminal, and the mount of devpts that it is alone in, if any. */
 export interface Terminal {
   console: OwnedFd;
   devpts?: OwnedFd | undefined;
@@ -20,9 +20,9 @@ export interface OwnPty extends Disposable {
 
 /**
  * A pseudo terminal for a container's /dev/console. Who may mount in a container may also give other options to a file
- * system that has just one file there, and `umount -a -r`, by which a busybox init ends, makes it read-only: with all of
- * the host's pseudo terminals, were they in the same one. From an ordinary user's container the kernel takes no such thing.
- * `label` is for SELinux, as --selinux-apifs-context= has it. Throws an Error.
+ * system that has just one file there, and `umount -a -r`, by which a busybox init ends, makes it read-only: with all
+ * of the host's pseudo terminals, were they in the same one. From an ordinary user's container the kernel takes no such
+ * thing. `label` is for SELinux, as --selinux-apifs-context= has it. Throws an Error.
  */
 export function openOwnPty(label: string | undefined): OwnPty {
   return attempt('making the pseudo terminal', () => {
